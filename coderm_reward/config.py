@@ -1,0 +1,170 @@
+"""Settings: one frozen struct per component and one loader for YAML, dicts and flat keywords.
+
+Leaf names are unique over all components, so verl's flat keywords (`timeout=1.0`) and YAML's
+sections (`sandbox: {timeout: 1.0}`) name the same setting. Unknown keys are errors.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from coderm_reward.errors import ConfigError
+from coderm_reward.types import content_hash
+
+__all__ = [
+    "AggregatorName",
+    "BudgetConfig",
+    "Duplicates",
+    "Isolation",
+    "RewardConfig",
+    "SandboxConfig",
+    "ScoringConfig",
+    "ShapeName",
+    "VoteUnit",
+    "load_config",
+]
+
+AggregatorName = Literal["majority", "majority_consensus", "dual_agreement", "combined"]
+ShapeName = Literal["fraction", "binary", "vote_share"]
+VoteUnit = Literal["method", "class"]
+Duplicates = Literal["weight", "drop"]
+Isolation = Literal["bubblewrap", "none"]
+
+Positive = Annotated[float, Meta(gt=0)]
+PositiveInt = Annotated[int, Meta(gt=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class SandboxConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How solutions are executed (DESIGN section 5)."""
+
+    workers: PositiveInt | None = None
+    """Sandbox workers; None means one per usable core."""
+    isolation: Isolation = "bubblewrap"
+    sandbox_python: str | None = None
+    """Interpreter whose packages candidate code may import; None means the one that runs us."""
+    timeout: Positive = 2.0
+    """Seconds one test method (or loading the solution) may take, without the time that the machine
+    kept it waiting for a core."""
+    memory: PositiveInt = 1024
+    """MiB that one solution with all its processes may use."""
+    processes: PositiveInt = 64
+    """Processes and threads that one solution may have at once."""
+    file_size: PositiveInt = 16
+    """MiB of the largest file it may write."""
+    output: PositiveInt = 16
+    """MiB it may print per test."""
+    hang_limit: Annotated[int, Meta(ge=0)] = 4
+    """After this many timeouts in a row, with no other outcome in between, the rest of a solution's votes
+    are TIMEOUT without being run (and counted as assumed). 0 runs every vote."""
+
+
+class ScoringConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a matrix becomes rewards (DESIGN section 8)."""
+
+    aggregator: AggregatorName = "majority"
+    vote_unit: VoteUnit = "method"
+    shape: ShapeName = "fraction"
+    threshold: Share = 0.5
+    """The threshold of shape `binary`."""
+    acc_threshold: Share = 0.5
+    neutral: Literal["group_mean"] | float = "group_mean"
+    """Reward where there is no evidence: the mean of the group's scored siblings, or this number."""
+    duplicates: Duplicates = "weight"
+    """Whether copies of a test keep their vote, and copies of a solution their weight in clusters."""
+
+
+class BudgetConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How many tests each prompt gets (DESIGN section 7)."""
+
+    estimator: Literal["constant"] = "constant"
+    pass_rate: Share = 0.5
+    """What the `constant` estimator says of every prompt."""
+    allocator: Literal["uniform"] = "uniform"
+    budget: PositiveInt | None = None
+    """Mean number of generator responses per prompt; None uses every response there is."""
+
+
+class RewardConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that decides a reward, in one value."""
+
+    sandbox: SandboxConfig = SandboxConfig()
+    scoring: ScoringConfig = ScoringConfig()
+    budget: BudgetConfig = BudgetConfig()
+
+    def fingerprint(self) -> str:
+        """Hash of every setting that can change a reward; `workers` cannot, so it is left out."""
+        settings = msgspec.to_builtins(self)
+        del settings["sandbox"]["workers"]
+        return content_hash(msgspec.json.encode(settings, order="deterministic").decode())
+
+
+_SECTIONS: dict[str, type[Struct]] = {
+    "sandbox": SandboxConfig,
+    "scoring": ScoringConfig,
+    "budget": BudgetConfig,
+}
+_LEAVES = {leaf: section for section, struct in _SECTIONS.items() for leaf in struct.__struct_fields__}
+
+
+def load_config(source: str | Path | Mapping[str, Any] | None = None, /, **overrides: Any) -> RewardConfig:
+    """Return the settings of a YAML file or mapping, with flat keyword overrides on top.
+
+    Overrides that are None are ignored, so a command line can pass all its options through.
+
+    Raises:
+        ConfigError: unreadable file, unknown key, wrong type or value out of range.
+    """
+    where = "the settings"
+    tree: dict[str, Any] = {}
+    if isinstance(source, (str, Path)):
+        where = str(source)
+        try:
+            loaded = msgspec.yaml.decode(Path(source).read_bytes())
+        except FileNotFoundError:
+            raise ConfigError(f"Config file {source} does not exist; check --config.") from None
+        except (OSError, msgspec.DecodeError) as error:
+            raise ConfigError(f"Config file {source} cannot be read: {error}") from None
+        source = {} if loaded is None else loaded
+    if source is not None:
+        if not isinstance(source, Mapping):
+            raise ConfigError(f"{where} must hold a mapping of settings, not {type(source).__name__}.")
+        for key, value in source.items():
+            _place(tree, str(key), value, where)
+    for key, value in overrides.items():
+        if value is not None:
+            _place(tree, key, value, "the options")
+    try:
+        return msgspec.convert(tree, RewardConfig)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"Bad setting in {where}: {error}.") from None
+
+
+def _place(tree: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Put one setting, given as a section or as a flat leaf, into the nested tree."""
+    if key in _SECTIONS:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where}: {key!r} must be a mapping of settings, not {value!r}.")
+        for leaf, leaf_value in value.items():
+            if _LEAVES.get(str(leaf)) != key:
+                raise ConfigError(
+                    _unknown(f"{key}.{leaf}", str(leaf), _SECTIONS[key].__struct_fields__, where)
+                )
+            tree.setdefault(key, {})[str(leaf)] = leaf_value
+        return
+    section = _LEAVES.get(key)
+    if section is None:
+        raise ConfigError(_unknown(key, key, (*_SECTIONS, *_LEAVES), where))
+    tree.setdefault(section, {})[key] = value
+
+
+def _unknown(shown: str, key: str, known: tuple[str, ...], where: str) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known are: {', '.join(known)}."
+    return f"Unknown setting {shown!r} in {where}; {hint}"

@@ -1,0 +1,142 @@
+"""The sidecar: one versioned record per group, from which every reward can be examined and redone.
+
+A sidecar is JSON lines, appended as groups finish; a line cut off by a kill is ignored on reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from coderm_reward.errors import InputError
+from coderm_reward.types import (
+    Difficulty,
+    ExecutionMatrix,
+    ExecutionStats,
+    RewardOutput,
+    UnitTest,
+    Verdict,
+    VerdictArray,
+)
+
+__all__ = ["RECORD_VERSION", "BudgetRecord", "GroupRecord", "RolloutRecord", "read_records"]
+
+RECORD_VERSION = 1
+
+
+class RolloutRecord(msgspec.Struct, frozen=True):
+    """One rollout of a recorded group: its global input row, what was extracted, and its reward."""
+
+    row: int
+    status: str
+    """A CodeStatus value: ok, no_code or unsupported_format."""
+    code: str
+    solution: int
+    """Index of its distinct solution within the group (equal: identical code); -1 without code."""
+    classes: str
+    """Verdict letters, one per test: see Verdict.letter."""
+    methods: str
+    """Verdict letters, one per method, tests and their methods in order."""
+    judges: str
+    """One letter per test: A apart, H handle, I inline."""
+    reward: RewardOutput
+
+
+class BudgetRecord(msgspec.Struct, frozen=True):
+    """What was planned and spent on this prompt, in generator responses, and why."""
+
+    difficulty: Difficulty
+    planned: int | None
+    """None: every response there is."""
+    spent: int
+    why: str
+
+
+class GroupRecord(msgspec.Struct, frozen=True):
+    """Everything about one scored group."""
+
+    group: str
+    settings: str
+    """Fingerprint of the settings and tests it was scored with."""
+    run: str
+    step: str | None
+    uid: str | None
+    prompt_hash: str
+    question: str
+    entry_point: str | None
+    task_id: str | None
+    generator: str
+    tests: tuple[UnitTest, ...]
+    invalid: dict[str, str]
+    """Test id -> why it is INVALID_TEST."""
+    dropped: dict[str, int]
+    """Parsing: reason -> count."""
+    budget: BudgetRecord
+    rollouts: tuple[RolloutRecord, ...]
+    details: dict[int, dict[str, str]]
+    """Distinct solution -> test id -> one line on its first failing method."""
+    stats: ExecutionStats
+    gen_seconds: float
+    warnings: tuple[str, ...] = ()
+    version: Literal[1] = 1
+
+    def matrix(self) -> ExecutionMatrix:
+        """Rebuild the execution matrix (per-rollout seconds come from the rewards)."""
+        method_test = [t for t, test in enumerate(self.tests) for _ in test.methods]
+        return ExecutionMatrix(
+            tests=self.tests,
+            class_verdicts=_decode([r.classes for r in self.rollouts], len(self.tests)),
+            method_verdicts=_decode([r.methods for r in self.rollouts], len(method_test)),
+            method_test=np.array(method_test, dtype=np.intp),
+            has_code=np.array([r.status == "ok" for r in self.rollouts], dtype=np.bool_),
+            solution_index=np.array([r.solution for r in self.rollouts], dtype=np.intp),
+            judges=np.array(
+                [["AHI".index(letter) for letter in r.judges] for r in self.rollouts], dtype=np.uint8
+            ).reshape(len(self.rollouts), len(self.tests)),
+            exec_seconds=np.array([r.reward.exec_seconds for r in self.rollouts], dtype=np.float64),
+            invalid=dict(self.invalid),
+            details=dict(self.details),
+            stats=self.stats,
+        )
+
+
+_LETTERS = np.array([ord(v.letter) for v in Verdict], dtype=np.uint8)
+_VALUES = np.zeros(256, dtype=np.uint8)
+_VALUES[_LETTERS] = np.arange(len(_LETTERS), dtype=np.uint8)
+
+
+def verdict_letters(row: VerdictArray) -> str:
+    """Return one row of verdicts as letters."""
+    return _LETTERS[row].tobytes().decode("ascii")
+
+
+def _decode(rows: list[str], width: int) -> VerdictArray:
+    data = np.frombuffer("".join(rows).encode("ascii"), dtype=np.uint8)
+    return _VALUES[data].reshape(len(rows), width)
+
+
+_decoder = msgspec.json.Decoder(GroupRecord)
+
+
+def read_records(path: Path) -> Iterator[GroupRecord]:
+    """Yield the records of a sidecar; a last line without its newline (a kill in mid-write) is skipped.
+
+    Raises:
+        InputError: no such file, or a complete line that is not a record of this version.
+    """
+    try:
+        lines: Iterable[bytes] = path.read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError:
+        raise InputError(f"There is no group record file {path}; score with --out first.") from None
+    for number, line in enumerate(lines, 1):
+        try:
+            yield _decoder.decode(line)
+        except msgspec.DecodeError as error:
+            raise InputError(
+                f"{path}:{number} is not a group record of version {RECORD_VERSION} ({error}); "
+                "was it written by another version of coderm-reward?"
+            ) from None
