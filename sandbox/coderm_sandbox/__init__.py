@@ -1,0 +1,25 @@
+"""A pool of warm, isolated workers that run Python solutions against unittest classes.
+
+It knows nothing of rewards, needs nothing but the standard library and a `bwrap` binary, and can be
+used by itself: `python -m coderm_sandbox run PAIRS.jsonl --out RESULTS.jsonl`.
+"""
+
+from coderm_sandbox.errors import SandboxError, SandboxUnavailableError, WorkerDiedError
+from coderm_sandbox.pool import PoolStats, SandboxPool, usable_cores
+from coderm_sandbox.types import Inspection, Job, Limits, Outcome, Test, TestResult, class_outcome
+
+__all__ = [
+    "Inspection",
+    "Job",
+    "Limits",
+    "Outcome",
+    "PoolStats",
+    "SandboxError",
+    "SandboxPool",
+    "SandboxUnavailableError",
+    "Test",
+    "TestResult",
+    "WorkerDiedError",
+    "class_outcome",
+    "usable_cores",
+]

@@ -1,0 +1,182 @@
+"""From one group's matrix to its rewards: the evidence rules and shapes of DESIGN sections 4 and 8.
+
+Each rollout with code and evidence is scored by the aggregator, then shaped. Two rules give 0.0 without
+asking the votes: no code, and tampering. Everyone else (unsupported format, no usable test, no evidence)
+gets the neutral reward.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from coderm_reward.config import ScoringConfig
+from coderm_reward.errors import ConfigError
+from coderm_reward.scoring.aggregators import AGGREGATORS
+from coderm_reward.scoring.reliability import group_reliability
+from coderm_reward.scoring.votes import Ballots, BoolArray, FloatArray, count_votes, valid_columns
+from coderm_reward.types import CodeStatus, ExecutionMatrix, Judge, RewardOutput, Verdict
+
+__all__ = ["GroupRewards", "group_rewards", "shape_scores"]
+
+
+@dataclass(frozen=True)
+class GroupRewards:
+    """One reward per rollout, in order, and one sentence per thing that a user should know."""
+
+    rewards: tuple[RewardOutput, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def group_rewards(
+    statuses: Sequence[CodeStatus],
+    matrix: ExecutionMatrix | None,
+    config: ScoringConfig,
+    *,
+    difficulty: float,
+    gen_seconds: float,
+    generation_failed: bool,
+) -> GroupRewards:
+    """Return the rewards of R rollouts; `matrix` None means that nothing was run.
+
+    `generation_failed` (for infrastructure reasons) turns a lack of evidence into `infra_error`; tests
+    that arrived all the same are used. All outputs are finite, and reordering the rollouts reorders them.
+
+    The neutral reward is the mean over all siblings that have a score of their own, the 0.0 of a rollout
+    without code or with tampering included. So adding the neutral rollouts leaves the group's mean as it
+    is, and their group-relative advantage is exactly zero: a rollout that could choose to be neutral (a
+    program that reads stdin) never beats its group's mean. Without the zeros it would: among six siblings
+    without code and one perfect one, neutral would be 1.0. A fixed number (`config.neutral`) has no
+    such guarantee; it is the user's choice.
+
+    Raises:
+        ConfigError: `config.neutral` is not finite.
+        ValueError: statuses and matrix are of different groups.
+    """
+    if config.neutral != "group_mean" and not math.isfinite(config.neutral):
+        raise ConfigError(f"The setting neutral must be group_mean or a finite number, not {config.neutral}.")
+    has_code = np.array([status is CodeStatus.OK for status in statuses], dtype=np.bool_)
+    if matrix is None:
+        matrix = _nothing_run(has_code)
+    if not np.array_equal(matrix.has_code, has_code):
+        raise ValueError("Statuses and matrix disagree on which rollouts have code.")
+
+    ballots = count_votes(matrix, config.vote_unit, config.duplicates)
+    aggregated = AGGREGATORS[config.aggregator](ballots)
+    ruled_out = ballots.tampered | np.array([s is CodeStatus.NO_CODE for s in statuses], dtype=np.bool_)
+    own = np.where(ruled_out, 0.0, shape_scores(aggregated.score, config))
+    scored = ~np.isnan(own)
+    neutral = _neutral(own[scored], config)
+    warnings: tuple[str, ...] = ()
+    if config.neutral == "group_mean" and not scored.all() and not ballots.eligible.any():
+        reason = _why_unscored(has_code & ~scored, ballots.votes.planned, generation_failed)
+        warnings = (
+            f"No rollout of the group could be scored from evidence ({reason}), "
+            f"so {int((~scored).sum())} of {len(statuses)} got the neutral reward 0.0.",
+        )
+    score = np.where(scored, own, neutral)
+    p_correct = aggregated.score if aggregated.p_correct is None else aggregated.p_correct
+    p_correct = np.clip(np.where(ruled_out | ~scored, score, p_correct), 0.0, 1.0)
+
+    votes = ballots.votes
+    planned = votes.planned
+    reliability = group_reliability(ballots)
+    infra_error = has_code & ~scored & (planned > 0 or generation_failed)
+    timeout_rate = _timeout_rate(matrix, ballots)
+    judge_handle, judge_inline = (_judge_share(matrix, judge) for judge in (Judge.HANDLE, Judge.INLINE))
+    pass_fraction = _or_zero(votes.fraction())
+    tests_run = votes.votes_run()
+    rewards = tuple(
+        RewardOutput(
+            score=float(score[i]),
+            acc=float(score[i] >= config.acc_threshold),
+            p_correct=float(p_correct[i]),
+            pass_fraction=float(pass_fraction[i]),
+            tests_run=float(tests_run[i]),
+            tests_planned=planned,
+            difficulty=float(difficulty),
+            no_code=float(status is CodeStatus.NO_CODE),
+            unsupported_format=float(status is CodeStatus.UNSUPPORTED_FORMAT),
+            tampered=float(ballots.tampered[i]),
+            neutral=float(not scored[i]),
+            timeout_rate=float(timeout_rate[i]),
+            reliability=reliability,
+            judge_handle=float(judge_handle[i]),
+            judge_inline=float(judge_inline[i]),
+            infra_error=float(infra_error[i]),
+            gen_seconds=float(gen_seconds),
+            exec_seconds=float(matrix.exec_seconds[i]),
+        )
+        for i, status in enumerate(statuses)
+    )
+    return GroupRewards(rewards, warnings)
+
+
+def shape_scores(score: FloatArray, config: ScoringConfig) -> FloatArray:
+    """Return [R] shaped scores; NaN stays NaN.
+
+    `fraction`: as aggregated. `binary`: 1.0 if score >= threshold, else 0.0. `vote_share`: score over
+    the group's best, 0.0 if that is 0; for `majority` these are passed votes over the group's best, but
+    taken relative to the evidence, so that an UNKNOWN vote does not act as a fail.
+    """
+    if config.shape == "fraction":
+        return score
+    if config.shape == "binary":
+        return np.where(np.isnan(score), np.nan, (score >= config.threshold).astype(np.float64))
+    best = float(np.max(score, initial=0.0, where=~np.isnan(score)))
+    return score / best if best > 0.0 else score
+
+
+def _nothing_run(has_code: BoolArray) -> ExecutionMatrix:
+    rollouts = has_code.size
+    return ExecutionMatrix(
+        tests=(),
+        class_verdicts=np.zeros((rollouts, 0), dtype=np.uint8),
+        method_verdicts=np.zeros((rollouts, 0), dtype=np.uint8),
+        method_test=np.zeros(0, dtype=np.intp),
+        has_code=has_code,
+        solution_index=np.full(rollouts, -1, dtype=np.intp),
+        judges=np.zeros((rollouts, 0), dtype=np.uint8),
+        exec_seconds=np.zeros(rollouts),
+    )
+
+
+def _neutral(own: FloatArray, config: ScoringConfig) -> float:
+    """Return the neutral reward, given the scores of the rollouts that have one of their own."""
+    if config.neutral != "group_mean":
+        return float(config.neutral)
+    return math.fsum(own) / own.size if own.size else 0.0
+
+
+def _why_unscored(unscored_code: BoolArray, planned: float, generation_failed: bool) -> str:
+    if not unscored_code.any():
+        return "programs that read stdin are not in the function format that the tests need"
+    if planned > 0:
+        return "the sandbox gave no evidence on any of them"
+    return "the tests could not be generated" if generation_failed else "the prompt has no usable test"
+
+
+def _timeout_rate(matrix: ExecutionMatrix, ballots: Ballots) -> FloatArray:
+    class_ok, method_ok = valid_columns(matrix)
+    verdicts = (
+        matrix.method_verdicts[:, method_ok]
+        if ballots.unit == "method"
+        else matrix.class_verdicts[:, class_ok]
+    )
+    return _or_zero(ballots.votes.share_of(verdicts == Verdict.TIMEOUT))
+
+
+def _or_zero(share: FloatArray) -> FloatArray:
+    return np.where(np.isnan(share), 0.0, share)
+
+
+def _judge_share(matrix: ExecutionMatrix, judge: Judge) -> FloatArray:
+    """Return [R] the share of the valid class verdicts with evidence that were reached this way."""
+    class_ok, _ = valid_columns(matrix)
+    known = matrix.class_verdicts[:, class_ok] != Verdict.UNKNOWN
+    here = known & (matrix.judges[:, class_ok] == judge)
+    share: FloatArray = here.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    return share

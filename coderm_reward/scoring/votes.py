@@ -1,0 +1,145 @@
+"""From an execution matrix to countable votes: what takes part, what it weighs, who can be scored.
+
+The rules (DESIGN section 4): an INVALID_TEST column leaves, an UNKNOWN cell leaves its rollout's
+denominator, every verdict but PASS is a vote against. Shapes: R rollouts, V vote columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from coderm_reward.config import Duplicates, VoteUnit
+from coderm_reward.types import ExecutionMatrix, Verdict, VerdictArray
+
+__all__ = ["Ballots", "BoolArray", "FloatArray", "IntArray", "VoteTable", "count_votes", "valid_columns"]
+
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class VoteTable:
+    """The votes of one unit (methods or classes) on R rollouts; columns of invalid tests are gone."""
+
+    passed: BoolArray
+    """[R, V]; True only where `known` is."""
+    known: BoolArray
+    """[R, V] whether there is evidence."""
+    weight: FloatArray
+    """[V] votes that each column stands for: whole numbers of at least 1."""
+
+    @property
+    def planned(self) -> float:
+        """Votes that each rollout would get with complete evidence."""
+        return float(self.weight.sum())
+
+    def votes_run(self) -> FloatArray:
+        """Return [R] votes with evidence."""
+        return self.total(self.known)
+
+    def total(self, cells: BoolArray) -> FloatArray:
+        """Return [R] votes in the marked [R, V] cells (exact: sums of whole numbers)."""
+        return cells.astype(np.float64) @ self.weight
+
+    def fraction(self) -> FloatArray:
+        """Return [R] passed votes over votes with evidence; NaN for a rollout without evidence."""
+        return self.share_of(self.passed)
+
+    def share_of(self, cells: BoolArray) -> FloatArray:
+        """Return [R] votes in the marked cells over votes with evidence; NaN without evidence."""
+        run = self.votes_run()
+        share = np.full(run.shape, np.nan)
+        np.divide(self.total(cells), run, out=share, where=run > 0)
+        return share
+
+
+@dataclass(frozen=True, eq=False)
+class Ballots:
+    """All votes of one group, at both levels, and what is needed to count them."""
+
+    methods: VoteTable
+    classes: VoteTable
+    method_class: IntArray
+    """[columns of methods] the column of `classes` that each method belongs to."""
+    unit: VoteUnit
+    rollout_weight: FloatArray
+    """[R] how much each rollout adds to the size of its cluster; 0.0 where not eligible."""
+    eligible: BoolArray
+    """[R] rollouts that can be scored from evidence: code, at least one known vote of the configured
+    unit, and no tampering."""
+    tampered: BoolArray
+    """[R] rollouts with a TAMPERED cell at either level."""
+
+    @property
+    def votes(self) -> VoteTable:
+        """The table of the configured unit."""
+        return self.methods if self.unit == "method" else self.classes
+
+
+def valid_columns(matrix: ExecutionMatrix) -> tuple[BoolArray, BoolArray]:
+    """Return ([T] valid classes, [M] valid methods).
+
+    An invalid class takes all its methods along; an invalid method leaves alone; a class without a
+    valid method leaves too. So either both levels have votes or neither has.
+    """
+    class_ok = ~_invalid(matrix.class_verdicts)
+    method_ok = ~_invalid(matrix.method_verdicts) & class_ok[matrix.method_test]
+    alive = np.zeros(class_ok.shape, dtype=np.bool_)
+    alive[matrix.method_test[method_ok]] = True
+    return class_ok & alive, method_ok
+
+
+def count_votes(matrix: ExecutionMatrix, unit: VoteUnit, duplicates: Duplicates) -> Ballots:
+    """Return the votes of one group.
+
+    `duplicates="weight"`: a test that k responses gave weighs k, and every rollout counts in its
+    cluster. `"drop"`: each distinct test weighs 1, and the rollouts of one distinct solution share
+    one place in cluster sizes.
+    """
+    class_ok, method_ok = valid_columns(matrix)
+    copies = np.array([test.copies for test in matrix.tests], dtype=np.float64)
+    class_weight = copies if duplicates == "weight" else np.ones_like(copies)
+    classes = _table(matrix.class_verdicts[:, class_ok], class_weight[class_ok])
+    methods = _table(matrix.method_verdicts[:, method_ok], class_weight[matrix.method_test[method_ok]])
+    tampered = _any_row(matrix.class_verdicts, Verdict.TAMPERED) | _any_row(
+        matrix.method_verdicts, Verdict.TAMPERED
+    )
+    known = (methods if unit == "method" else classes).known.any(axis=1)
+    eligible = matrix.has_code & known & ~tampered
+    new_class_index = np.cumsum(class_ok) - 1
+    return Ballots(
+        methods=methods,
+        classes=classes,
+        method_class=new_class_index[matrix.method_test[method_ok]].astype(np.intp),
+        unit=unit,
+        rollout_weight=_rollout_weight(matrix.solution_index, eligible, duplicates),
+        eligible=eligible,
+        tampered=tampered,
+    )
+
+
+def _invalid(verdicts: VerdictArray) -> BoolArray:
+    """Invalidity belongs to the test, so one INVALID_TEST cell speaks for its column."""
+    invalid: BoolArray = (verdicts == Verdict.INVALID_TEST).any(axis=0)
+    return invalid
+
+
+def _any_row(verdicts: VerdictArray, verdict: Verdict) -> BoolArray:
+    found: BoolArray = (verdicts == verdict).any(axis=1)
+    return found
+
+
+def _table(verdicts: VerdictArray, weight: FloatArray) -> VoteTable:
+    return VoteTable(passed=verdicts == Verdict.PASS, known=verdicts != Verdict.UNKNOWN, weight=weight)
+
+
+def _rollout_weight(solution: IntArray, eligible: BoolArray, duplicates: Duplicates) -> FloatArray:
+    weight = eligible.astype(np.float64)
+    if duplicates == "drop" and eligible.any():
+        _, inverse, counts = np.unique(solution[eligible], return_inverse=True, return_counts=True)
+        weight[eligible] = 1.0 / counts[inverse]
+    return weight

@@ -1,0 +1,66 @@
+"""Frames between the supervisor and a worker: four bytes of length, then JSON (never pickle).
+
+JSON with ASCII escapes carries any Python str, lone surrogates included.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from typing import Any
+
+__all__ = ["HEADER", "MAX_FRAME", "FrameError", "decode_body", "encode", "recv_frame", "send_frame"]
+
+HEADER = struct.Struct("!I")
+MAX_FRAME = 64 * 1024 * 1024
+
+
+class FrameError(Exception):
+    """The peer sent something that is not a frame."""
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """Return `message` as one frame. Raises FrameError above MAX_FRAME bytes."""
+    body = json.dumps(message, separators=(",", ":")).encode("ascii")
+    if len(body) > MAX_FRAME:
+        raise FrameError(f"a frame of {len(body)} bytes exceeds the limit of {MAX_FRAME}")
+    return HEADER.pack(len(body)) + body
+
+
+def decode_body(body: bytes) -> dict[str, Any]:
+    """Return the JSON object of a frame's body. Raises FrameError for anything else."""
+    try:
+        message = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise FrameError(f"not JSON: {error}") from None
+    if not isinstance(message, dict):
+        raise FrameError(f"not a JSON object: {type(message).__name__}")
+    return message
+
+
+def send_frame(sock: socket.socket, message: dict[str, Any]) -> None:
+    """Write one frame to a blocking stream socket."""
+    sock.sendall(encode(message))
+
+
+def recv_frame(sock: socket.socket) -> dict[str, Any] | None:
+    """Read one frame from a blocking stream socket; None once the peer has closed it."""
+    header = _recv_exact(sock, HEADER.size)
+    if header is None:
+        return None
+    (size,) = HEADER.unpack(header)
+    if size > MAX_FRAME:
+        raise FrameError(f"a frame of {size} bytes exceeds the limit of {MAX_FRAME}")
+    body = _recv_exact(sock, size)
+    return None if body is None else decode_body(body)
+
+
+def _recv_exact(sock: socket.socket, size: int) -> bytes | None:
+    chunks = bytearray()
+    while len(chunks) < size:
+        chunk = sock.recv(min(1 << 20, size - len(chunks)))
+        if not chunk:
+            return None
+        chunks += chunk
+    return bytes(chunks)

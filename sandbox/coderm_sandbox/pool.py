@@ -1,0 +1,269 @@
+"""The pool: warm workers, one job each at a time, replaced when they die or may be dirty."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from coderm_sandbox.errors import SandboxUnavailableError, WorkerDiedError
+from coderm_sandbox.interpreter import describe_interpreter
+from coderm_sandbox.isolation import Launch, launches
+from coderm_sandbox.types import (
+    MAX_SOURCE_BYTES,
+    Inspection,
+    Job,
+    Limits,
+    Outcome,
+    Test,
+    TestResult,
+    class_outcome,
+)
+from coderm_sandbox.worker import Worker
+
+__all__ = ["PoolStats", "SandboxPool", "usable_cores"]
+
+_log = logging.getLogger("coderm_sandbox")
+_TESTS_PER_INSPECTION = 16
+_DEATHS_PER_JOB = 3
+_START_DELAYS = (0.0, 0.2, 1.0, 5.0)
+
+
+def usable_cores() -> int:
+    """Cores this process may use (affinity, not the host's count)."""
+    return len(os.sched_getaffinity(0))
+
+
+@dataclass
+class PoolStats:
+    """Counters since the pool started."""
+
+    jobs: int = 0
+    tests: int = 0
+    workers_replaced: int = 0
+    retried: int = 0
+    """Tests run once more after a worker died or the machine starved them."""
+    unknown: int = 0
+    """Tests that stayed without evidence."""
+
+
+class SandboxPool:
+    """Runs solutions against unit tests in isolated workers.
+
+    Use as an async context manager, within one event loop. `run` and `inspect` wait for a free
+    worker: that is the backpressure; nothing is queued beyond the callers that wait. Whatever a
+    program does ends as an Outcome; only a sandbox that cannot be had at all raises.
+
+    Args:
+        workers: how many; None means one per usable core.
+        limits: what one solution may use.
+        isolation: a level of coderm_sandbox.isolation.LEVELS.
+        python: the interpreter that runs candidate code; None means the one running us.
+
+    Raises:
+        SandboxUnavailableError: on entering, if no worker of that level can be started here.
+    """
+
+    def __init__(
+        self,
+        *,
+        workers: int | None = None,
+        limits: Limits | None = None,
+        isolation: str = "bubblewrap",
+        python: str | None = None,
+    ) -> None:
+        self.size = workers if workers is not None else usable_cores()
+        if self.size < 1:
+            raise ValueError(f"workers must be at least 1, not {workers}")
+        self.limits = limits or Limits()
+        self.isolation = isolation
+        self.stats = PoolStats()
+        self.description = ""
+        """How workers are isolated, in words, once the pool has started."""
+        self._python = python or sys.executable
+        self._launch: Launch | None = None
+        self._idle: asyncio.LifoQueue[Worker | None] = asyncio.LifoQueue()
+        self._workers: set[Worker] = set()
+
+    async def __aenter__(self) -> SandboxPool:
+        if self.isolation == "none":
+            _log.warning(
+                "isolation is off: candidate code runs with your files, your network and your rights"
+            )
+        first = await self._start_first()
+        self._workers.add(first)
+        self._idle.put_nowait(first)
+        for _ in range(self.size - 1):
+            self._idle.put_nowait(None)  # started by the first job that needs it
+        return self
+
+    async def _start_first(self) -> Worker:
+        python = await asyncio.to_thread(describe_interpreter, self._python)
+        reasons = []
+        for launch in launches(self.isolation, python, self.limits):
+            try:
+                worker = await Worker.start(launch)
+            except SandboxUnavailableError as error:
+                reasons.append(str(error))
+                continue
+            self._launch, self.description = launch, launch.describe
+            return worker
+        raise SandboxUnavailableError("; ".join(reasons))
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill every worker with all it runs and reap it. Jobs in flight end as UNKNOWN."""
+        for worker in list(self._workers):
+            self._discard(worker)
+
+    def _discard(self, worker: Worker) -> None:
+        worker.kill()
+        self._workers.discard(worker)
+
+    def worker_pids(self) -> list[int]:
+        """Host pids of the zygotes that are running."""
+        return [worker.pid for worker in self._workers if worker.alive]
+
+    async def _acquire(self) -> Worker:
+        """A live worker, to be given back with _release. Raises WorkerDiedError if none will start."""
+        if self._launch is None:
+            raise RuntimeError("the pool is not running; use it as `async with SandboxPool() as pool`")
+        worker = await self._idle.get()
+        try:
+            if worker is not None and not worker.alive:
+                self._discard(worker)
+                self.stats.workers_replaced += 1
+                worker = None
+            failure: Exception | None = None
+            for delay in _START_DELAYS:
+                if worker is not None:
+                    return worker
+                await asyncio.sleep(delay)
+                try:
+                    worker = await Worker.start(self._launch)
+                    self._workers.add(worker)
+                except SandboxUnavailableError as error:
+                    _log.warning("a replacement worker did not start: %s", error)
+                    failure = error
+            if worker is not None:
+                return worker
+            raise WorkerDiedError(f"no worker can be started any more ({failure})")
+        except BaseException:
+            self._idle.put_nowait(None)
+            raise
+
+    def _release(self, worker: Worker) -> None:
+        self._idle.put_nowait(worker)
+
+    async def run(self, job: Job) -> list[TestResult]:
+        """Return what each test of the job says about its solution, in order.
+
+        The tests must carry their `methods` (see inspect). A test whose worker dies under it, or
+        that the machine starves, is run once more; then its outcome is UNKNOWN.
+        """
+        self.stats.jobs += 1
+        self.stats.tests += len(job.tests)
+        if len(job.solution) > MAX_SOURCE_BYTES:
+            result = _uniform(Outcome.ERROR, "the solution is longer than the sandbox accepts")
+            return [result(test) for test in job.tests]
+        results = await self._run_tests(job, range(len(job.tests)))
+        starved = [i for i, result in results.items() if Outcome.UNKNOWN in result.methods.values()]
+        if starved:
+            self.stats.retried += len(starved)
+            results.update(await self._run_tests(job, starved))
+        self.stats.unknown += sum(r.outcome is Outcome.UNKNOWN for r in results.values())
+        return [results[i] for i in range(len(job.tests))]
+
+    async def _run_tests(self, job: Job, indices: Sequence[int]) -> dict[int, TestResult]:
+        """One pass over some tests of a job, with a second chance for the test a worker dies under."""
+        results: dict[int, TestResult] = {}
+        deaths: collections.Counter[int] = collections.Counter()
+        while pending := [i for i in indices if i not in results]:
+            requests = [_request(job.tests[i]) for i in pending]
+            try:
+                worker = await self._acquire()
+                try:
+                    async for answer in worker.exchange("run", requests, self.limits, job.solution):
+                        index = pending[answer["i"]]
+                        results[index] = _result(job.tests[index], answer)
+                finally:
+                    self._release(worker)
+            except WorkerDiedError as error:
+                suspect = next((i for i in pending if i not in results), pending[-1])
+                deaths[suspect] += 1
+                self.stats.retried += 1
+                _log.warning("%s; its job goes on in another worker", error)
+                lost = _uniform(Outcome.UNKNOWN, str(error))
+                if deaths[suspect] > 1:
+                    results.setdefault(suspect, lost(job.tests[suspect]))
+                if deaths.total() > _DEATHS_PER_JOB:
+                    results.update({i: lost(job.tests[i]) for i in pending if i not in results})
+        return results
+
+    async def inspect(self, tests: Sequence[Test]) -> list[Inspection]:
+        """Say of each test, without any solution, whether it is one and which methods it has."""
+        chunks = [tests[i : i + _TESTS_PER_INSPECTION] for i in range(0, len(tests), _TESTS_PER_INSPECTION)]
+        inspected = await asyncio.gather(*(self._inspect_chunk(chunk) for chunk in chunks))
+        return [inspection for chunk in inspected for inspection in chunk]
+
+    async def _inspect_chunk(self, tests: Sequence[Test]) -> list[Inspection]:
+        found: list[Inspection] = []
+        deaths = 0
+        while len(found) < len(tests):
+            rest = tests[len(found) :]
+            before = len(found)
+            try:
+                worker = await self._acquire()
+                try:
+                    async for answer in worker.exchange("inspect", [_request(t) for t in rest], self.limits):
+                        found.append(_inspection(answer))
+                finally:
+                    self._release(worker)
+            except WorkerDiedError as error:
+                deaths = deaths + 1 if len(found) == before else 1
+                if deaths > 1:
+                    found.append(Inspection(False, f"cannot be inspected ({error})"))
+                    deaths = 0
+        return found
+
+
+def _request(test: Test) -> dict[str, Any]:
+    methods = [name for name in test.methods if name not in test.skipped]
+    return {"s": test.source, "c": test.class_name, "m": methods}
+
+
+def _uniform(outcome: Outcome, detail: str) -> Any:
+    def result(test: Test) -> TestResult:
+        methods = {n: Outcome.INVALID_TEST if n in test.skipped else outcome for n in test.methods}
+        return TestResult(class_outcome(list(methods.values())), methods, detail=detail)
+
+    return result
+
+
+def _result(test: Test, answer: dict[str, Any]) -> TestResult:
+    ran = {name: Outcome(outcome) for name, outcome in answer["outcomes"].items()}
+    methods = {name: ran.get(name, Outcome.INVALID_TEST) for name in test.methods}
+    fixture = Outcome(answer["fixture"]) if answer["fixture"] else None
+    return TestResult(
+        outcome=class_outcome(list(methods.values()), fixture),
+        methods=methods,
+        seconds=float(answer["s"]),
+        detail=str(answer["d"]),
+        assumed=int(answer["assumed"]),
+    )
+
+
+def _inspection(answer: dict[str, Any]) -> Inspection:
+    return Inspection(
+        valid=answer["ok"] is True,
+        reason=str(answer["why"]),
+        methods=tuple(str(name) for name in answer["methods"]),
+        skipped=tuple(str(name) for name in answer["skipped"]),
+    )

@@ -1,0 +1,135 @@
+"""Values that go into and come out of the sandbox: programs and facts, nothing about rewards."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Inspection", "Job", "Limits", "Outcome", "Test", "TestResult", "class_outcome"]
+
+MAX_SOURCE_BYTES = 16 * 1024 * 1024
+"""Longer programs are not run; their outcome is ERROR."""
+
+
+class Outcome(str, enum.Enum):
+    """What one test method, or a whole test class, said about one solution.
+
+    UNKNOWN is the only one that speaks of the machine and not of the program.
+    """
+
+    PASS = "pass"
+    FAIL = "fail"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    MEMORY = "memory"
+    OUTPUT = "output"
+    TAMPERED = "tampered"
+    INVALID_TEST = "invalid_test"
+    UNKNOWN = "unknown"
+
+
+_WORST_FIRST = (
+    Outcome.TAMPERED,
+    Outcome.TIMEOUT,
+    Outcome.MEMORY,
+    Outcome.OUTPUT,
+    Outcome.ERROR,
+    Outcome.FAIL,
+    Outcome.UNKNOWN,
+)
+
+
+def class_outcome(methods: list[Outcome], fixture: Outcome | None = None) -> Outcome:
+    """All methods pass: PASS. Else the worst of them; a known non-pass outweighs an UNKNOWN.
+
+    A class of which no method ran is INVALID_TEST; INVALID_TEST methods (skipped by the test
+    itself) have no say. `fixture` is what setUpClass or tearDownClass added.
+    """
+    counted: set[Outcome] = {outcome for outcome in methods if outcome is not Outcome.INVALID_TEST}
+    if not counted:
+        return Outcome.INVALID_TEST
+    if fixture is not None:
+        counted.add(fixture)
+    return next((outcome for outcome in _WORST_FIRST if outcome in counted), Outcome.PASS)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one solution may use. Raises ValueError for anything that is not positive."""
+
+    timeout: float = 2.0
+    """Seconds per test method, or for loading the solution; time the machine kept it waiting is free."""
+    memory_mb: int = 1024
+    """MiB for the solution and all its processes together, and of address space for each."""
+    processes: int = 64
+    """Processes and threads at once."""
+    file_mb: int = 16
+    """MiB of the largest file."""
+    output_mb: int = 16
+    """MiB printed per run of a test."""
+    scratch_mb: int = 64
+    """MiB of writable scratch space per worker."""
+    hang_limit: int = 0
+    """Timeouts in a row after which the rest is not run but taken as TIMEOUT; 0 runs everything."""
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
+            if not (value > 0 or (name == "hang_limit" and value == 0)):
+                raise ValueError(f"limit {name} must be positive, not {value!r}")
+
+    def as_message(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+@dataclass(frozen=True)
+class Test:
+    """One test text. `class_name` restricts it to one of its TestCase classes.
+
+    `methods` are the `Class.method` names to run, in order, as Inspection gives them; `skipped`
+    are those of them that the test itself skips.
+    """
+
+    __test__ = False
+
+    source: str
+    class_name: str | None = None
+    methods: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Job:
+    """One solution and the tests to run against it."""
+
+    solution: str
+    tests: tuple[Test, ...]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a test text is, decided without any solution."""
+
+    valid: bool
+    reason: str = ""
+    methods: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """What one test said about the solution."""
+
+    __test__ = False
+
+    outcome: Outcome
+    methods: dict[str, Outcome] = field(default_factory=dict)
+    judge: str = "inline"
+    """How the verdict was reached; today always in the solution's own process."""
+    seconds: float = 0.0
+    """Wall seconds it ran."""
+    detail: str = ""
+    """One line on the first method that did not pass."""
+    assumed: int = 0
+    """Methods given TIMEOUT without being run (Limits.hang_limit)."""

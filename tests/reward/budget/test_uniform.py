@@ -1,0 +1,24 @@
+"""The uniform allocator: the budget for each, or everything for each."""
+
+from __future__ import annotations
+
+import pytest
+
+from coderm_reward.budget import UniformAllocator
+from coderm_reward.errors import ConfigError
+from coderm_reward.protocols import BudgetAllocator
+from coderm_reward.types import Difficulty
+
+TWO = [Difficulty(pass_rate=p, std=0.1, source="test") for p in (0.1, 0.9)]
+
+
+@pytest.mark.parametrize("budget", [None, 1, 8])
+def test_each_prompt_gets_the_same(budget):
+    allocator: BudgetAllocator = UniformAllocator(budget)
+    assert allocator.allocate(TWO) == [budget, budget]
+    assert allocator.allocate([]) == []
+
+
+def test_a_budget_of_nothing_is_refused():
+    with pytest.raises(ConfigError, match="budget"):
+        UniformAllocator(0)
