@@ -7,9 +7,11 @@ sections (`sandbox: {timeout: 1.0}`) name the same setting. Unknown keys are err
 from __future__ import annotations
 
 import difflib
+import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -141,9 +143,14 @@ def load_config(source: str | Path | Mapping[str, Any] | None = None, /, **overr
         if value is not None:
             _place(tree, key, value, "the options")
     try:
-        return msgspec.convert(tree, RewardConfig)
+        config = msgspec.convert(tree, RewardConfig)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"Bad setting in {where}: {error}.") from None
+        raise ConfigError(_explain(error, tree)) from None
+    for section in _SECTIONS:
+        for leaf, value in msgspec.structs.asdict(getattr(config, section)).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ConfigError(f"Setting {section}.{leaf} must be a finite number, not {value}.")
+    return config
 
 
 def _place(tree: dict[str, Any], key: str, value: Any, where: str) -> None:
@@ -162,6 +169,29 @@ def _place(tree: dict[str, Any], key: str, value: Any, where: str) -> None:
     if section is None:
         raise ConfigError(_unknown(key, key, (*_SECTIONS, *_LEAVES), where))
     tree.setdefault(section, {})[key] = value
+
+
+def _explain(error: msgspec.ValidationError, tree: Mapping[str, Any]) -> str:
+    """One sentence on a value of the wrong kind, with the values that are right."""
+    path = re.search(r"\$\.(\w+)\.(\w+)", str(error))
+    if path is None:
+        return f"Bad settings: {error}."
+    section, leaf = path.groups()
+    value = tree[section][leaf]
+    hint = get_type_hints(_SECTIONS[section])[leaf]
+    choices = [c for c in _choices(hint) if isinstance(c, str)] + ["a number"] * (float in get_args(hint))
+    if choices and "enum" in str(error):
+        return f"Setting {section}.{leaf} cannot be {value!r}; choose one of {', '.join(choices)}."
+    reason = str(error).split(" - at")[0].replace("`", "").replace("Expected", "expected")
+    also = f" or one of {', '.join(choices)}" if choices else ""
+    return f"Setting {section}.{leaf} cannot be {value!r}: {reason}{also}."
+
+
+def _choices(hint: Any) -> tuple[Any, ...]:
+    """The literal values in a type, also as members of a union."""
+    if get_origin(hint) is Literal:
+        return get_args(hint)
+    return tuple(choice for part in get_args(hint) for choice in _choices(part))
 
 
 def _unknown(shown: str, key: str, known: tuple[str, ...], where: str) -> str:

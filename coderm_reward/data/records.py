@@ -5,7 +5,7 @@ A sidecar is JSON lines, appended as groups finish; a line cut off by a kill is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,12 +18,20 @@ from coderm_reward.types import (
     ExecutionMatrix,
     ExecutionStats,
     RewardOutput,
+    Solution,
     UnitTest,
     Verdict,
     VerdictArray,
 )
 
-__all__ = ["RECORD_VERSION", "BudgetRecord", "GroupRecord", "RolloutRecord", "read_records"]
+__all__ = [
+    "RECORD_VERSION",
+    "BudgetRecord",
+    "GroupRecord",
+    "RolloutRecord",
+    "read_records",
+    "rollout_records",
+]
 
 RECORD_VERSION = 1
 
@@ -60,6 +68,8 @@ class GroupRecord(msgspec.Struct, frozen=True):
     """Everything about one scored group."""
 
     group: str
+    content: str
+    """Hash of the prompt and of every rollout's text: `--resume` takes a record only for the same group."""
     settings: str
     """Fingerprint of the settings and tests it was scored with."""
     run: str
@@ -102,6 +112,28 @@ class GroupRecord(msgspec.Struct, frozen=True):
             details=dict(self.details),
             stats=self.stats,
         )
+
+
+def rollout_records(
+    rows: Sequence[int],
+    solutions: Sequence[Solution],
+    matrix: ExecutionMatrix,
+    rewards: Sequence[RewardOutput],
+) -> tuple[RolloutRecord, ...]:
+    """Return the records of R rollouts from their global rows, code, verdicts and rewards, in order."""
+    return tuple(
+        RolloutRecord(
+            row=row,
+            status=solution.status.value,
+            code=solution.code,
+            solution=int(matrix.solution_index[i]),
+            classes=verdict_letters(matrix.class_verdicts[i]),
+            methods=verdict_letters(matrix.method_verdicts[i]),
+            judges="".join("AHI"[judge] for judge in matrix.judges[i]),
+            reward=reward,
+        )
+        for i, (row, solution, reward) in enumerate(zip(rows, solutions, rewards, strict=True))
+    )
 
 
 _LETTERS = np.array([ord(v.letter) for v in Verdict], dtype=np.uint8)

@@ -1,0 +1,30 @@
+# Everything lives in .venv, made by the first target that needs it.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: score test test-slow check clean
+
+.venv/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+.venv/.installed-test: .venv/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@
+
+score: .venv/.installed  ## score the example rollouts and write out/scored.parquet and out/report.html
+	$(BIN)/coderm-reward score recipes/offline_scoring/dump --tests recipes/offline_scoring/unit_tests.jsonl \
+		--config recipes/offline_scoring/config.yaml --out out/scored.parquet --report out/report.html
+
+test: .venv/.installed-test  ## the test suite without the slow real components
+	scripts/test -m "not slow"
+
+test-slow: .venv/.installed-test  ## tests of slow real components
+	scripts/test -m slow
+
+check: .venv/.installed-test  ## lint, format, types, import contract
+	scripts/check
+
+clean:
+	rm -rf .venv out

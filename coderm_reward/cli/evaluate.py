@@ -1,0 +1,99 @@
+"""`coderm-reward evaluate`: how good scored rewards, and the tests behind them, are against the truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.table import Table
+
+from coderm_reward.cli.console import note, out
+from coderm_reward.config import load_config
+from coderm_reward.data.records import GroupRecord, read_records
+from coderm_reward.data.sidecar import sidecar_path
+from coderm_reward.data.truth import read_truth
+from coderm_reward.errors import InputError
+from coderm_reward.scoring import ClassifierMetrics, EvaluationGroup, EvaluationTable, evaluate_groups
+from coderm_reward.types import CodeStatus
+
+__all__ = ["evaluate", "load_scored"]
+
+
+def load_scored(path: Path) -> list[GroupRecord]:
+    """The group records of a scored file, or of the sidecar itself.
+
+    Raises:
+        InputError: there are none.
+    """
+    sidecar = path if path.name.endswith((".groups.jsonl", ".groups.jsonl.part")) else sidecar_path(path)
+    records = list(read_records(sidecar))
+    if not records:
+        raise InputError(f"{sidecar} holds no group records; score some rollouts first.")
+    return records
+
+
+def evaluate(
+    scored: Annotated[Path, typer.Argument(help="A scored file, or its sidecar of group records.")],
+    truth: Annotated[
+        Path,
+        typer.Option(
+            help='JSONL rows {"task_id" | "prompt" | "prompt_hash", "passed": [0 or 1 per rollout in input '
+            'order]}, or one {"passed": 0 or 1} per scored row.'
+        ),
+    ],
+    vote_unit: Annotated[str | None, typer.Option(help="method or class.")] = None,
+    duplicates: Annotated[str | None, typer.Option(help="weight or drop.")] = None,
+    acc_threshold: Annotated[
+        float | None, typer.Option(help="Score from which the ensemble accepts a rollout.")
+    ] = None,
+    n: Annotated[
+        int | None, typer.Option("--n", min=1, help="Best of N rollouts instead of all of a group.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
+) -> None:
+    """Print best-of-N accuracy, within-group AUC, and Acc/F1/FAR/FRR per test and for the ensemble.
+
+    Every aggregator is recomputed on the recorded verdicts; nothing is executed. FAR is the share of
+    wrong rollouts accepted, FRR the share of correct ones rejected (paper, appendix D).
+    """
+    config = load_config(vote_unit=vote_unit, duplicates=duplicates, acc_threshold=acc_threshold).scoring
+    records = load_scored(scored)
+    truths = read_truth(truth, records)
+    groups = [
+        EvaluationGroup(tuple(CodeStatus(r.status) for r in record.rollouts), record.matrix(), known)
+        for record, known in zip(records, truths, strict=True)
+        if known is not None
+    ]
+    if len(groups) < len(records):
+        note(f"{len(records) - len(groups)} of {len(records)} groups have no truth and are left out")
+    table = evaluate_groups(groups, config, n=n)
+    _print(table)
+    if as_json:
+        out.print(msgspec.json.encode(msgspec.to_builtins(table)).decode(), markup=False, soft_wrap=True)
+
+
+def _print(table: EvaluationTable) -> None:
+    title = f"{table.groups} groups, {table.rollouts} rollouts, vote unit {table.vote_unit}"
+    shown = Table(title=title, title_justify="left")
+    shown.add_column("")
+    n = "all" if table.n is None else str(table.n)
+    for name in (f"best of {n}", "AUC", "Acc", "F1", "FAR", "FRR"):
+        shown.add_column(name, justify="right")
+    shown.add_row("random pick", _number(table.random_pick), *[""] * 5)
+    for row in table.aggregators:
+        shown.add_row(row.aggregator, _number(row.best_of_n), _number(row.auc), *_quality(row.ensemble))
+    shown.add_row("oracle", _number(table.oracle), *[""] * 5)
+    shown.add_section()
+    shown.add_row("one test class", "", "", *_quality(table.class_tests))
+    shown.add_row("one test method", "", "", *_quality(table.method_tests))
+    out.print(shown)
+
+
+def _quality(metrics: ClassifierMetrics) -> list[str]:
+    return [_number(value) for value in (metrics.acc, metrics.f1, metrics.far, metrics.frr)]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

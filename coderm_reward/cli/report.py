@@ -1,0 +1,31 @@
+"""`coderm-reward report`: the HTML report of group records that were written before."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coderm_reward.cli.console import note
+from coderm_reward.cli.evaluate import load_scored
+from coderm_reward.report import write_report
+
+__all__ = ["report"]
+
+
+def report(
+    scored: Annotated[Path, typer.Argument(help="A scored file, or its sidecar of group records.")],
+    out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
+) -> None:
+    """Write one self-contained HTML file about recorded groups; nothing is executed or fetched."""
+    records = load_scored(scored)
+    write_report(
+        out,
+        records,
+        title=f"Rewards of {scored}",
+        settings={"fingerprint": ", ".join(sorted({record.settings for record in records}))},
+        generated_at=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+    note(f"wrote {out}")

@@ -1,0 +1,101 @@
+"""Group records of a run in progress, so that a run can be killed at any moment and gone on with.
+
+While a run is under way its records are in `<name>.groups.jsonl.part`; a finished run renames the file.
+So an earlier result stays whole until the new one is, and a `.part` file means an unfinished run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from coderm_reward.data.records import GroupRecord, read_records
+from coderm_reward.data.sidecar import RecordWriter, sidecar_path
+from coderm_reward.errors import OutputError
+from coderm_reward.pipeline import group_content
+from coderm_reward.types import RolloutGroup
+
+__all__ = ["RunRecords"]
+
+
+class RunRecords:
+    """The records of one scoring run: those an earlier run left, and those added now.
+
+    Args:
+        out: the first output; its name gives the sidecar's.
+        resume: take over what an unfinished or finished run with the same settings recorded.
+        overwrite: start again although an unfinished run is there.
+
+    Raises:
+        OutputError: an unfinished run is there and neither was asked for, or the place is not writable.
+    """
+
+    def __init__(self, out: Path, *, resume: bool, overwrite: bool) -> None:
+        self.path = sidecar_path(out)
+        self._part = self.path.with_name(self.path.name + ".part")
+        self._resume = resume
+        if self._part.exists() and self._part.stat().st_size and not (resume or overwrite):
+            raise OutputError(
+                f"{self._part} holds the groups of an unfinished run; go on with --resume, "
+                "or start again with --overwrite."
+            )
+        self._writer: RecordWriter | None = None
+
+    def open(self, groups: Sequence[RolloutGroup], settings: str) -> dict[str, GroupRecord]:
+        """Start recording and return the records, by group id, that need no scoring any more.
+
+        Raises:
+            OutputError: what is there was scored with other settings or tests.
+        """
+        kept: dict[str, GroupRecord] = {}
+        if self._resume:
+            source = self._part if self._part.exists() else self.path
+            old = {record.group: record for record in read_records(source)} if source.exists() else {}
+            if old and all(record.settings != settings for record in old.values()):
+                raise OutputError(
+                    f"{source} was scored with other settings or tests; resume with the same ones, "
+                    "or leave --resume out."
+                )
+            for group in groups:
+                record = old.get(group.id)
+                if record and record.settings == settings and record.content == group_content(group):
+                    kept[group.id] = _at_rows(record, group)
+        carry_over = self._resume and not self._part.exists()
+        self._writer = RecordWriter(self._part, resume=self._resume)
+        for record in kept.values() if carry_over else ():
+            self._writer.write(record)
+        return kept
+
+    def add(self, record: GroupRecord) -> None:
+        """Append one record; it survives the death of this process from here on."""
+        assert self._writer is not None
+        self._writer.write(record)
+
+    def close(self) -> None:
+        """Stop recording and keep the unfinished file (an empty one is removed)."""
+        if self._writer is not None:
+            self._writer.close()
+            if self._part.exists() and not self._part.stat().st_size:
+                self._part.unlink()
+
+    def finish(self, records: Sequence[GroupRecord]) -> None:
+        """Make this run's records, in the order given, the sidecar."""
+        self.close()
+        ordered = self._part.with_suffix(".tmp")
+        with RecordWriter(ordered, resume=False) as writer:
+            for record in records:
+                writer.write(record)
+        os.replace(ordered, self.path)
+        self._part.unlink(missing_ok=True)
+
+
+def _at_rows(record: GroupRecord, group: RolloutGroup) -> GroupRecord:
+    """The record with the row numbers of this run: more input files may have shifted them."""
+    rollouts = tuple(
+        msgspec.structs.replace(old, row=new.row)
+        for old, new in zip(record.rollouts, group.rollouts, strict=True)
+    )
+    return msgspec.structs.replace(record, rollouts=rollouts)

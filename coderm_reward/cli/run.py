@@ -1,0 +1,178 @@
+"""The scoring run behind `coderm-reward score`: inputs in, records as they come, outputs at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import msgspec
+from rich.progress import Progress
+
+from coderm_reward.cli.console import note, out, progress_bar, two_column_table
+from coderm_reward.cli.resume import RunRecords
+from coderm_reward.config import RewardConfig, SandboxConfig
+from coderm_reward.data.dump import Dump
+from coderm_reward.data.records import GroupRecord
+from coderm_reward.data.writers import write_scored
+from coderm_reward.errors import SandboxUnavailableError
+from coderm_reward.execution import SandboxExecutor
+from coderm_reward.generation.recorded import RecordedGenerator
+from coderm_reward.pipeline import RewardPipeline
+from coderm_reward.types import RolloutGroup
+from coderm_sandbox import Limits, SandboxPool
+from coderm_sandbox import SandboxUnavailableError as PoolUnavailableError
+
+__all__ = ["ScoreRun", "StoppedError", "make_pool"]
+
+_WARNINGS_SHOWN = 10
+
+
+class StoppedError(Exception):
+    """The run was told to stop by a signal; `exit_code` is 128 plus its number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
+def make_pool(config: SandboxConfig) -> SandboxPool:
+    """The sandbox pool that the settings describe, not yet started."""
+    limits = Limits(
+        timeout=config.timeout,
+        memory_mb=config.memory,
+        processes=config.processes,
+        file_mb=config.file_size,
+        output_mb=config.output,
+        hang_limit=config.hang_limit,
+    )
+    return SandboxPool(
+        workers=config.workers, limits=limits, isolation=config.isolation, python=config.sandbox_python
+    )
+
+
+@dataclass(frozen=True)
+class ScoreRun:
+    """One run over a loaded dump. `outs` are the scored files, the first of which names the sidecar."""
+
+    dump: Dump
+    generator: RecordedGenerator
+    config: RewardConfig
+    outs: Sequence[Path]
+    report: Path | None
+    records: RunRecords
+    title: str
+
+    def execute(self) -> None:
+        """Score what is missing, write all outputs, print the table.
+
+        Raises:
+            StoppedError: SIGINT or SIGTERM; the groups scored so far are recorded.
+            SandboxUnavailableError: the isolation asked for cannot start here.
+        """
+        began = time.perf_counter()
+        try:
+            kept, fresh = asyncio.run(self._score())
+        finally:
+            self.records.close()
+        scored = {record.group: record for record in [*kept, *fresh]}
+        ordered = [scored[group.id] for group in self.dump.groups]
+        wall = time.perf_counter() - began
+        self._write(ordered, wall_seconds=None if kept else wall)
+
+    async def _score(self) -> tuple[list[GroupRecord], list[GroupRecord]]:
+        """(records taken over, records of this run); stops cleanly on SIGINT and SIGTERM."""
+        task = asyncio.current_task()
+        assert task is not None
+        stopped: list[int] = []
+
+        def stop(number: int) -> None:
+            stopped.append(number)
+            task.cancel()
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop, number)
+        try:
+            return await self._score_groups()
+        except asyncio.CancelledError:
+            if stopped:
+                raise StoppedError(stopped[0]) from None
+            raise
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+    async def _score_groups(self) -> tuple[list[GroupRecord], list[GroupRecord]]:
+        pool = make_pool(self.config.sandbox)
+        pipeline = RewardPipeline(
+            self.generator, SandboxExecutor(pool), self.config, groups_at_once=max(2, 2 * pool.size)
+        )
+        kept = self.records.open(self.dump.groups, pipeline.settings)
+        missing = [group for group in self.dump.groups if group.id not in kept]
+        if kept:
+            note(f"resuming: {len(kept)} of {len(self.dump.groups)} groups are recorded already")
+        if not missing:
+            return list(kept.values()), []
+        fresh: list[GroupRecord] = []
+        try:
+            with progress_bar() as progress:
+                async with pool:
+                    note(f"isolation: {pool.description}, {pool.size} workers")
+                    await self._consume(pipeline, missing, fresh, progress)
+        except PoolUnavailableError as error:
+            raise SandboxUnavailableError(
+                f"{error}. Run `coderm-reward doctor` to see what this host lacks and what to do about it."
+            ) from None
+        return list(kept.values()), fresh
+
+    async def _consume(
+        self,
+        pipeline: RewardPipeline,
+        groups: Sequence[RolloutGroup],
+        fresh: list[GroupRecord],
+        progress: Progress,
+    ) -> None:
+        bar = progress.add_task("scoring groups", total=len(groups))
+        async for record in pipeline.score(groups):
+            self.records.add(record)
+            fresh.append(record)
+            progress.advance(bar)
+
+    def _write(self, records: list[GroupRecord], wall_seconds: float | None) -> None:
+        """Everything after scoring: files first, so that a failing report loses nothing."""
+        from coderm_reward.report import summarise, summary_rows, write_report
+
+        rewards = {rollout.row: rollout.reward for record in records for rollout in record.rollouts}
+        for path in self.outs:
+            for remark in write_scored(path, self.dump.rows, rewards, self.dump.column_types):
+                note(f"{path}: {remark}")
+        self.records.finish(records)
+        extra = {"rows in": f"{self.dump.rows_in:,} ({len(self.dump.bad_rows):,} malformed, left out)"}
+        if self.report is not None:
+            write_report(
+                self.report,
+                records,
+                title=self.title,
+                settings=msgspec.to_builtins(self.config),
+                generated_at=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+                summary_extra=extra,
+                wall_seconds=wall_seconds,
+            )
+        _print_warnings(records)
+        rows = [*summary_rows(summarise(records), wall_seconds=wall_seconds), *extra.items()]
+        out.print(two_column_table("Scored", rows))
+        for written in [*self.outs, self.records.path, *([self.report] if self.report else [])]:
+            note(f"wrote {written}")
+
+
+def _print_warnings(records: Sequence[GroupRecord]) -> None:
+    told = [(record, warning) for record in records for warning in record.warnings]
+    for record, warning in told[:_WARNINGS_SHOWN]:
+        note(f"warning: group {record.group} (prompt {record.task_id or record.prompt_hash}): {warning}")
+    if len(told) > _WARNINGS_SHOWN:
+        note(f"warning: and {len(told) - _WARNINGS_SHOWN} more groups like these; see the group records")

@@ -1,0 +1,275 @@
+"""`coderm-reward score`: rollouts and unit tests in, rewards out."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coderm_reward.cli.console import note, progress_bar
+from coderm_reward.cli.resume import RunRecords
+from coderm_reward.cli.run import ScoreRun, StoppedError
+from coderm_reward.config import load_config
+from coderm_reward.data.columns import ColumnMap
+from coderm_reward.data.dump import Dump, load_dump
+from coderm_reward.data.recorded_tests import read_recorded_tests
+from coderm_reward.data.writers import check_writable
+from coderm_reward.errors import ConfigError, InputError
+from coderm_reward.generation.recorded import RecordedGenerator
+
+__all__ = ["score"]
+
+_BAD_ROWS_SHOWN = 20
+_INPUT, _REWARD, _RUN = "Input and output", "Reward", "Sandbox"
+
+
+class OnBadRow(str, Enum):
+    """What a malformed input row does."""
+
+    skip = "skip"
+    fail = "fail"
+
+
+def score(
+    dumps: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DUMP...",
+            help="Rollouts: a verl dump (a {step}.jsonl file or a directory of them), JSONL or Parquet.",
+            show_default=False,
+        ),
+    ],
+    tests: Annotated[
+        list[Path],
+        typer.Option(
+            help="Unit tests: JSONL with model responses or ready tests per prompt, or the group records "
+            "of an earlier run. May be repeated.",
+            rich_help_panel=_INPUT,
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Scored rows, .parquet or .jsonl; may be repeated. The first names the sidecar of group "
+            "records (scored.groups.jsonl). \\[default: scored.parquet]",
+            rich_help_panel=_INPUT,
+            show_default=False,
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a self-contained HTML report.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    column_map: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            help="Which columns to read: prompt=COL,response=COL,id=COL,solutions=COL (a list of responses "
+            "a row),step=COL,uid=COL,entry_point=COL. What is left out is found by common names.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    on_bad_row: Annotated[
+        OnBadRow,
+        typer.Option(
+            help="A malformed row ends the run, or is reported and left out.", rich_help_panel=_INPUT
+        ),
+    ] = OnBadRow.fail,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an earlier run stopped.", rich_help_panel=_INPUT)
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start again over an unfinished run.", rich_help_panel=_INPUT)
+    ] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="YAML settings; options given here win.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    aggregator: Annotated[
+        str | None,
+        typer.Option(
+            help="majority, majority_consensus, dual_agreement or combined.", rich_help_panel=_REWARD
+        ),
+    ] = None,
+    vote_unit: Annotated[
+        str | None,
+        typer.Option(
+            help="Who votes: each test method, or each class as a whole (the paper's): method or class.",
+            rich_help_panel=_REWARD,
+        ),
+    ] = None,
+    shape: Annotated[
+        str | None,
+        typer.Option(
+            help="fraction, binary or vote_share.",
+            rich_help_panel=_REWARD,
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Score from which shape binary gives 1.",
+            rich_help_panel=_REWARD,
+        ),
+    ] = None,
+    acc_threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Score from which acc is 1.",
+            rich_help_panel=_REWARD,
+        ),
+    ] = None,
+    neutral: Annotated[
+        str | None,
+        typer.Option(
+            help="Reward without evidence: group_mean or a number.",
+            rich_help_panel=_REWARD,
+        ),
+    ] = None,
+    duplicates: Annotated[
+        str | None,
+        typer.Option(
+            help="Copies of tests and solutions keep their weight, or not: weight or drop.",
+            rich_help_panel=_REWARD,
+        ),
+    ] = None,
+    budget: Annotated[
+        int | None,
+        typer.Option(
+            help="Test responses used per prompt; all of them by default.",
+            rich_help_panel=_REWARD,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Sandbox workers; one per usable core by default.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+    isolation: Annotated[
+        str | None,
+        typer.Option(
+            help="bubblewrap, or none (unsafe, by name only).",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+    sandbox_python: Annotated[
+        str | None,
+        typer.Option(
+            help="Interpreter whose packages candidate code may import.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds per test method.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+    memory: Annotated[
+        int | None,
+        typer.Option(
+            help="MiB per solution.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+    hang_limit: Annotated[
+        int | None,
+        typer.Option(
+            help="Timeouts in a row after which a solution's other votes count as timeouts unrun; 0: never.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+) -> None:
+    """Score a rollout dump: run every rollout against its prompt's unit tests and turn votes into rewards.
+
+    Every input column is kept; ours are added as coderm_score, coderm_acc and so on. A run that was
+    stopped or killed goes on with --resume.
+    """
+    settings = load_config(
+        config,
+        aggregator=aggregator,
+        vote_unit=vote_unit,
+        shape=shape,
+        threshold=threshold,
+        acc_threshold=acc_threshold,
+        neutral=_number_or_text(neutral),
+        duplicates=duplicates,
+        budget=budget,
+        workers=workers,
+        isolation=isolation,
+        sandbox_python=sandbox_python,
+        timeout=timeout,
+        memory=memory,
+        hang_limit=hang_limit,
+    )
+    if resume and overwrite:
+        raise ConfigError("--resume goes on with an unfinished run, --overwrite discards it; give one.")
+    outs = out or [Path("scored.parquet")]
+    for path in outs:
+        check_writable(path)
+    records = RunRecords(outs[0], resume=resume, overwrite=overwrite)
+    dump = _load(dumps, ColumnMap.parse(*column_map) if column_map else None, on_bad_row)
+    recorded = read_recorded_tests(tests)
+    generator = RecordedGenerator(recorded)
+    _check_coverage(generator, dump, tests)
+    run = ScoreRun(
+        dump=dump,
+        generator=generator,
+        config=settings,
+        outs=outs,
+        report=report,
+        records=records,
+        title="Rewards of " + ", ".join(str(path) for path in dumps),
+    )
+    try:
+        run.execute()
+    except StoppedError as stop:
+        note(f"stopped by {stop}; the groups scored so far are kept: go on with --resume")
+        raise typer.Exit(stop.exit_code) from None
+
+
+def _number_or_text(value: str | None) -> str | float | None:
+    try:
+        return None if value is None else float(value)
+    except ValueError:
+        return value
+
+
+def _load(paths: list[Path], column_map: ColumnMap | None, on_bad_row: OnBadRow) -> Dump:
+    """Read the dump under a progress bar and say what was read and what was not."""
+    with progress_bar() as progress:
+        bar = progress.add_task("reading rows", total=None)
+        dump = load_dump(
+            paths, column_map, on_bad_row.value, progress=lambda rows: progress.update(bar, completed=rows)
+        )
+    for line in (*dump.reading, *dump.notes):
+        note(line)
+    for bad in dump.bad_rows[:_BAD_ROWS_SHOWN]:
+        note(f"left out {bad.where}: {bad.reason}")
+    if len(dump.bad_rows) > _BAD_ROWS_SHOWN:
+        note(f"left out {len(dump.bad_rows) - _BAD_ROWS_SHOWN} more malformed rows")
+    return dump
+
+
+def _check_coverage(generator: RecordedGenerator, dump: Dump, tests: list[Path]) -> None:
+    problems = list({group.problem.prompt_hash: group.problem for group in dump.groups}.values())
+    matched = generator.coverage(problems)
+    if matched == 0:
+        raise InputError(
+            f"The tests in {', '.join(map(str, tests))} are for other prompts than the dump's: none of its "
+            f"{len(problems)} prompts has any; check --tests, or join by id with --map id=COLUMN."
+        )
+    if matched < len(problems):
+        note(f"{len(problems) - matched} of {len(problems)} prompts have no tests: neutral rewards")
