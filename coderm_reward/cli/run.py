@@ -164,6 +164,12 @@ class ScoreRun:
                 wall_seconds=wall_seconds,
             )
         _print_warnings(records)
+        unsupported = sum(reward.unsupported_format > 0 for reward in rewards.values())
+        if unsupported:
+            note(
+                f"{unsupported} rollouts are programs that read stdin, which is outside the function format "
+                "that these unit tests need; they got the neutral reward"
+            )
         rows = [*summary_rows(summarise(records), wall_seconds=wall_seconds), *extra.items()]
         out.print(two_column_table("Scored", rows))
         for written in [*self.outs, self.records.path, *([self.report] if self.report else [])]:

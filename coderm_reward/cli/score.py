@@ -15,7 +15,7 @@ from coderm_reward.config import load_config
 from coderm_reward.data.columns import ColumnMap
 from coderm_reward.data.dump import Dump, load_dump
 from coderm_reward.data.recorded_tests import read_recorded_tests
-from coderm_reward.data.writers import check_writable
+from coderm_reward.data.writers import check_place, check_writable
 from coderm_reward.errors import ConfigError, InputError
 from coderm_reward.generation.recorded import RecordedGenerator
 
@@ -219,6 +219,8 @@ def score(
     outs = out or [Path("scored.parquet")]
     for path in outs:
         check_writable(path)
+    if report is not None:
+        check_place(report, "--report")
     records = RunRecords(outs[0], resume=resume, overwrite=overwrite)
     dump = _load(dumps, ColumnMap.parse(*column_map) if column_map else None, on_bad_row)
     recorded = read_recorded_tests(tests)

@@ -83,7 +83,7 @@ _TOKEN_FORMS = (
         rf"<\|start\|>{_ROLE}(?:<\|channel\|>\w+)?(?:<\|message\|>|\Z)", r"<\|end\|>|<\|return\|>|<\|call\|>"
     ),
     # DeepSeek; its bars are full-width
-    _tokens(r"<[｜|](?P<role>User|Assistant)[｜|]>:?", r"<[｜|]end▁of▁sentence[｜|]>", always_ended=False),
+    _tokens(r"<[｜|](?P<role>User|Assistant)[｜|]>", r"<[｜|]end▁of▁sentence[｜|]>", always_ended=False),
     # Phi-3, Zephyr, GLM
     _tokens(rf"<\|{_ROLE}\|>", r"<\|end\|>|</s>|<\|endoftext\|>", always_ended=False),
 )

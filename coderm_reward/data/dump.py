@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from coderm_reward.data import fields
 from coderm_reward.data.columns import MISSING, ColumnMap, RoleColumns
+from coderm_reward.data.entry_points import entry_point_from_prompt
 from coderm_reward.data.files import (
     BadRow,
     InputFile,
@@ -113,6 +114,11 @@ def load_dump(
     return loader.finish()
 
 
+def _starter_entry_point(roles: RoleColumns, columns: Mapping[str, Any]) -> str | None:
+    starter = roles.get("starter_code", columns)
+    return entry_point_from_prompt(starter) if isinstance(starter, str) else None
+
+
 class _Loader:
     """The state of one load; everything is appended in input order."""
 
@@ -201,7 +207,7 @@ class _Loader:
         group = self._groups.group(prompt, file.run, step or file.step, uid)
         group.task_id = group.task_id or task_id
         group.weak_id = group.weak_id or fields.weak_id(columns.get("extra_info"))
-        group.entry_point = group.entry_point or entry_point
+        group.entry_point = group.entry_point or entry_point or _starter_entry_point(roles, columns)
         self.rows_in += len(responses)
         for position, text in responses:
             if not isinstance(text, str):

@@ -45,8 +45,8 @@ _PHRASES = [
     for pattern in (
         rf"\b(?:[Ff]unction|[Mm]ethod) (?:called |named )?[`'\"]+{_NAME}",
         rf"`{_NAME}(?:\([^`]{{0,200}})?` (?:function|method)\b",
-        r"\b(?:[Ww]rite|[Ii]mplement|[Cc]omplete|[Cc]reate|[Dd]efine|[Dd]esign) (?:(?:an?|the|your|[Pp]ython) )*"
-        rf"(?:(?:function|method) )?[`'\"]*{_NAME} ?\(",
+        r"\b(?:[Ww]rite|[Ii]mplement|[Cc]omplete|[Cc]reate|[Dd]efine|[Dd]esign) "
+        rf"(?:(?:an?|the|your|[Pp]ython|function|method) )*[`'\"]*{_NAME}\(",
         rf"\b(?:[Ff]unction|[Mm]ethod) (?:called |named )?{_NAME}\(",
         r"\b(?:[Ff]unction|[Mm]ethod) called ([A-Za-z]\w*_\w+|[a-z]+[A-Z]\w*)\b",
         rf"\b(?:[Ff]unction|[Mm]ethod) named {_NAME}\b",

@@ -20,7 +20,7 @@ from coderm_reward.data.json_rows import json_text
 from coderm_reward.errors import OutputError
 from coderm_reward.types import RewardOutput
 
-__all__ = ["PREFIX", "check_writable", "write_scored"]
+__all__ = ["PREFIX", "check_place", "check_writable", "write_scored"]
 
 PREFIX = "coderm_"
 
@@ -43,10 +43,10 @@ def check_writable(path: Path) -> None:
     """
     if not path.name.endswith((".parquet", ".jsonl", ".jsonl.gz")):
         raise OutputError(f"{path} is no output we can write; name a .parquet, .jsonl or .jsonl.gz file.")
-    if path.is_dir():
-        raise OutputError(f"{path} is a directory; name a file in it.")
     temporary = _temporary(path)
     try:
+        if path.is_dir():
+            raise OutputError(f"{path} is a directory; name a file in it.")
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.open("ab").close()
         temporary.unlink()
@@ -94,9 +94,9 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
-def _unwritable(path: Path, error: Exception) -> OutputError:
+def _unwritable(path: Path, error: Exception, option: str = "--out") -> OutputError:
     why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return OutputError(f"{path} cannot be written ({why}); choose another place with --out.")
+    return OutputError(f"{path} cannot be written ({why}); choose another place with {option}.")
 
 
 def _ours(row: InputRow, rewards: Mapping[int, RewardOutput]) -> dict[str, Any]:

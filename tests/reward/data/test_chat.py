@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coderm_reward.data.chat import messages_from_text, messages_from_value, prompt_hash, question
@@ -143,6 +143,7 @@ BY_TEMPLATE = pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLA
 
 
 @BY_TEMPLATE
+@settings(deadline=None)
 @given(text=QUESTIONS)
 def test_rendering_and_reducing_gives_the_question_back(
     template: Callable[[Sequence[Message]], str], text: str
@@ -157,6 +158,7 @@ def test_identity_is_that_of_the_raw_messages(template: Callable[[Sequence[Messa
     assert prompt_hash(messages_from_text(template(raw))) == prompt_hash(raw)
 
 
+@settings(deadline=None)
 @given(
     st.text()
     | st.lists(st.sampled_from(["<|im_start|>", "user", "\n", "assistant", "[INST]", ":"])).map("".join)
@@ -167,6 +169,7 @@ def test_any_text_has_messages_question_and_hash(text: str) -> None:
     assert len(prompt_hash(messages)) == 16
 
 
+@settings(deadline=None)
 @given(QUESTIONS)
 def test_a_plain_question_is_one_user_message_again_and_again(text: str) -> None:
     once = messages_from_text(text)

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coderm_reward.data.files import BadRow, RawRow, expand_inputs, list_directory, parquet_types, read_rows
@@ -207,6 +207,7 @@ def test_parquet_with_a_column_twice(tmp_path: Path) -> None:
         rows_of(path)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_row_or_refused(data: bytes) -> None:
     try:
@@ -223,6 +224,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), JSON))
 def test_written_json_reads_back_the_same(columns: dict[str, Any]) -> None:
     assert parse_row(json_text(columns).encode("utf-8")) == (columns, False)

@@ -1,0 +1,176 @@
+"""Every bad input of a user ends in one clear sentence and a non-zero exit code, and loses nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+COMMAND = [sys.executable, "-c", "from coderm_reward.cli import main; main()"]
+PROMPT = "Write a function `double(x)` that doubles a number."
+ROW = {"prompt": PROMPT, "response": "```python\ndef double(x):\n    return 2 * x\n```"}
+TEST = (
+    "```python\nimport unittest\n\nclass TestDouble(unittest.TestCase):\n"
+    "    def test_two(self):\n        self.assertEqual(double(2), 4)\n```"
+)
+
+
+def coderm(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, cwd=folder, timeout=120, check=False
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "dump.jsonl").write_text(json.dumps(ROW) + "\n")
+    (tmp_path / "tests.jsonl").write_text(json.dumps({"prompt": PROMPT, "responses": [TEST]}) + "\n")
+    return tmp_path
+
+
+def test_the_smallest_run_works(folder: Path) -> None:
+    done = coderm(folder, "score", "dump.jsonl", "--tests", "tests.jsonl", "--out", "o.jsonl")
+    assert done.returncode == 0, done.stderr
+    row = json.loads((folder / "o.jsonl").read_text())
+    assert (row["coderm_score"], row["coderm_acc"], row["coderm_tests_run"]) == (1.0, 1.0, 1.0)
+
+
+def empty(folder: Path) -> None:
+    (folder / "dump.jsonl").write_text("")
+
+
+def truncated(folder: Path) -> None:
+    with (folder / "dump.jsonl").open("a") as file:
+        file.write('{"prompt": "x", "resp')
+
+
+def only_an_empty_directory(folder: Path) -> None:
+    (folder / "dump.jsonl").unlink()
+    (folder / "dump.jsonl").mkdir()
+
+
+def nothing(folder: Path) -> None:
+    pass
+
+
+def tests_of_others(folder: Path) -> None:
+    (folder / "tests.jsonl").write_text(json.dumps({"prompt": "Something else.", "responses": [TEST]}) + "\n")
+
+
+def unknown_key(folder: Path) -> None:
+    (folder / "c.yaml").write_text("sandbox: {timeouts: 3}\n")
+
+
+def parquet_without_the_column(folder: Path) -> None:
+    pq.write_table(pa.table({"question": [PROMPT], "response": ["x"]}), folder / "d.parquet")
+
+
+BASE = ["score", "dump.jsonl", "--tests", "tests.jsonl"]
+CASES: dict[str, tuple[Callable[[Path], None], list[str], int, list[str]]] = {
+    "a missing dump": (nothing, ["score", "none.jsonl", "--tests", "tests.jsonl"], 2, ["none.jsonl"]),
+    "an empty dump": (empty, BASE, 2, ["dump.jsonl", "no rows"]),
+    "a directory without rows": (only_an_empty_directory, BASE, 2, ["dump.jsonl"]),
+    "truncated JSON": (truncated, BASE, 2, ["dump.jsonl:2", "--on-bad-row skip"]),
+    "a missing tests file": (nothing, ["score", "dump.jsonl", "--tests", "none.jsonl"], 2, ["none.jsonl"]),
+    "tests for other prompts": (tests_of_others, BASE, 2, ["other prompts", "--tests"]),
+    "an unwritable output": (nothing, [*BASE, "--out", "/proc/no/scored.parquet"], 2, ["/proc/no", "--out"]),
+    "an output of unknown kind": (nothing, [*BASE, "--out", "o.csv"], 2, [".parquet"]),
+    "an unwritable report": (nothing, [*BASE, "--report", "/proc/no/r.html"], 2, ["/proc/no", "--report"]),
+    "an unknown key in a config": (unknown_key, [*BASE, "--config", "c.yaml"], 2, ["did you mean 'timeout'"]),
+    "a missing config": (nothing, [*BASE, "--config", "none.yaml"], 2, ["none.yaml"]),
+    "an unknown aggregator": (nothing, [*BASE, "--aggregator", "mean"], 2, ["choose one of majority"]),
+    "an unknown role in --map": (nothing, [*BASE, "--map", "promt=prompt"], 2, ["did you mean 'prompt'"]),
+    "a mapped column that is not there": (
+        parquet_without_the_column,
+        ["score", "d.parquet", "--tests", "tests.jsonl", "--map", "prompt=prompt_text"],
+        2,
+        ["prompt_text", "question"],
+    ),
+    "a sandbox interpreter that is not there": (
+        nothing,
+        [*BASE, "--sandbox-python", "/no/python"],
+        3,
+        ["/no/python"],
+    ),
+    "an unknown option": (nothing, [*BASE, "--agregator", "majority"], 2, ["agregator"]),
+    "evaluate before score": (
+        nothing,
+        ["evaluate", "s.parquet", "--truth", "t.jsonl"],
+        2,
+        ["s.groups.jsonl"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_sentence_and_a_nonzero_exit(folder: Path, name: str) -> None:
+    prepare, arguments, code, said = CASES[name]
+    prepare(folder)
+    failed = coderm(folder, *arguments)
+    assert failed.returncode == code, failed.stderr
+    assert "Traceback" not in failed.stderr + failed.stdout
+    for text in said:
+        assert text in failed.stderr
+    if "unknown option" not in name:
+        errors = [line for line in failed.stderr.splitlines() if line.startswith("error: ")]
+        assert len(errors) == 1
+        assert failed.stderr.splitlines()[-1] == errors[0]
+
+
+def test_a_bad_row_can_be_skipped_and_is_counted(folder: Path) -> None:
+    truncated(folder)
+    done = coderm(folder, *BASE, "--on-bad-row", "skip", "--out", "o.parquet")
+    assert done.returncode == 0, done.stderr
+    assert "dump.jsonl:2" in done.stderr
+    assert pq.read_table(folder / "o.parquet").num_rows == 1
+    assert "1 malformed" in done.stdout
+
+
+def test_an_earlier_result_survives_a_run_that_fails(folder: Path) -> None:
+    assert coderm(folder, *BASE, "--out", "o.parquet").returncode == 0
+    before = (folder / "o.parquet").read_bytes()
+    (folder / "dump.jsonl").unlink()
+    assert coderm(folder, *BASE, "--out", "o.parquet").returncode == 2
+    assert (folder / "o.parquet").read_bytes() == before
+
+
+def test_a_prompt_without_usable_tests_is_neutral_and_counted(folder: Path) -> None:
+    other = {**ROW, "prompt": "Write a function `half(x)`."}
+    (folder / "dump.jsonl").write_text(json.dumps(ROW) + "\n" + json.dumps(other) + "\n")
+    (folder / "tests.jsonl").write_text(
+        json.dumps({"prompt": PROMPT, "responses": [TEST]})
+        + "\n"
+        + json.dumps({"prompt": other["prompt"], "responses": ["I cannot write tests."]})
+        + "\n"
+    )
+    done = coderm(folder, *BASE, "--out", "o.jsonl")
+    assert done.returncode == 0, done.stderr
+    row = json.loads((folder / "o.jsonl").read_text().splitlines()[1])
+    assert (row["coderm_neutral"], row["coderm_infra_error"], row["coderm_tests_run"]) == (1.0, 0.0, 0.0)
+    assert "groups without a usable test" in done.stdout
+
+
+def test_a_stdin_program_is_unsupported_where_no_function_was_asked(folder: Path) -> None:
+    row = {
+        "prompt": "Read two integers and print their sum.",
+        "response": "```python\nprint(int(input()) + 1)\n```",
+    }
+    (folder / "dump.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(ROW) + "\n")
+    done = coderm(folder, *BASE, "--out", "o.jsonl")
+    assert done.returncode == 0, done.stderr
+    scored = json.loads((folder / "o.jsonl").read_text().splitlines()[0])
+    assert (scored["coderm_unsupported_format"], scored["coderm_neutral"]) == (1.0, 1.0)
+    assert "stdin" in done.stderr
+
+
+@pytest.mark.parametrize("command", [[], ["score"], ["evaluate"], ["report"], ["doctor"]])
+def test_help_teaches(folder: Path, command: list[str]) -> None:
+    shown = coderm(folder, *command, "--help")
+    assert shown.returncode == 0
+    assert len(shown.stdout.splitlines()) > 8
