@@ -155,7 +155,8 @@ def load_config(source: str | Path | Mapping[str, Any] | None = None, /, **overr
 
 def _place(tree: dict[str, Any], key: str, value: Any, where: str) -> None:
     """Put one setting, given as a section or as a flat leaf, into the nested tree."""
-    if key in _SECTIONS:
+    is_leaf = key in _LEAVES and not isinstance(value, Mapping)  # `budget` names a section and a number
+    if key in _SECTIONS and not is_leaf:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where}: {key!r} must be a mapping of settings, not {value!r}.")
         for leaf, leaf_value in value.items():

@@ -43,15 +43,24 @@ def check_writable(path: Path) -> None:
     """
     if not path.name.endswith((".parquet", ".jsonl", ".jsonl.gz")):
         raise OutputError(f"{path} is no output we can write; name a .parquet, .jsonl or .jsonl.gz file.")
+    check_place(path)
+
+
+def check_place(path: Path, option: str = "--out") -> None:
+    """Make sure that a file can be put at `path`, creating missing folders; `option` is the fix named.
+
+    Raises:
+        OutputError: it cannot.
+    """
     temporary = _temporary(path)
     try:
         if path.is_dir():
-            raise OutputError(f"{path} is a directory; name a file in it.")
+            raise OutputError(f"{path} is a directory; name a file in it with {option}.")
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.open("ab").close()
         temporary.unlink()
     except OSError as error:
-        raise _unwritable(path, error) from None
+        raise _unwritable(path, error, option) from None
 
 
 def write_scored(

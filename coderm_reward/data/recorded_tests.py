@@ -1,0 +1,169 @@
+"""Reader of recorded unit tests: JSON lines (also gzip) or Parquet, one prompt a row.
+
+A row names its prompt by one or several of `prompt_hash`, `task_id` and `prompt` (text or a list of
+messages), and holds one or both of
+
+- `responses`: a list of raw model responses,
+- `unit_tests`: a list of test sources, each a string or `{"unittest": source}` (the published CodeRM form),
+
+or it is a group record of this project (`version`, `prompt_hash`, `tests`), whose tests are taken as they
+are. Rows of the same prompt are put together, in order. These files are ours, so a malformed row is fatal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from coderm_reward.data.chat import messages_from_value, prompt_hash, question
+from coderm_reward.data.files import BadRow, InputFile, expand_inputs, read_rows
+from coderm_reward.data.records import RECORD_VERSION
+from coderm_reward.errors import InputError
+from coderm_reward.text import prompt_key
+from coderm_reward.types import RecordedSuite, UnitTest
+
+__all__ = ["read_recorded_tests"]
+
+
+def read_recorded_tests(paths: Sequence[Path]) -> dict[str, RecordedSuite]:
+    """Return the recorded tests of each prompt under all its keys: prompt hash, task id, prompt text.
+
+    The text key is text.prompt_key of the question; it is left out where two prompts share it.
+
+    Raises:
+        InputError: a missing or empty file, or a malformed row (with file and line).
+    """
+    suites = _Suites()
+    for file in expand_inputs(paths):
+        rows = 0
+        cut_off: BadRow | None = None
+        is_record = False
+        for row in read_rows(file):
+            if cut_off is not None or (isinstance(row, BadRow) and not is_record):
+                bad = cut_off or row
+                raise InputError(f"{_where(file, bad.line)}: {_reason(bad)}; correct this row or remove it.")
+            if isinstance(row, BadRow):
+                cut_off = row  # a kill cut off the last line of a file of records; its group has no record
+                continue
+            rows += 1
+            is_record = "version" in row.columns
+            try:
+                suites.add(row.columns)
+            except ValueError as error:
+                raise InputError(f"{_where(file, row.line)}: {error}.") from None
+        if not rows:
+            raise InputError(f"{file.label} holds no tests; write one JSON object a line (see the README).")
+    return suites.by_key()
+
+
+def _where(file: InputFile, line: int) -> str:
+    return f"{file.label}:{line}"
+
+
+def _reason(row: object) -> str:
+    return row.reason if isinstance(row, BadRow) else "a row after one that ends early"
+
+
+class _Suites:
+    """Collects rows; rows that share a prompt hash or a task id belong to one prompt."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, _Entry] = {}
+        self._texts: dict[str, _Entry | None] = {}
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Add one row; ValueError says what is wrong with it."""
+        keys, text = _keys(row)
+        responses, tests = _contents(row)
+        known = list(dict.fromkeys(self._entries[key] for key in keys if key in self._entries))
+        entry = known[0] if known else _Entry()
+        for other in known[1:]:
+            entry.take(other)
+            for table in (self._entries, self._texts):
+                table.update({key: entry for key, value in table.items() if value is other})
+        entry.responses += responses
+        for test in tests:
+            entry.tests.setdefault(test.id, test)
+        self._entries.update(dict.fromkeys(keys, entry))
+        if text:
+            self._texts[text] = entry if self._texts.get(text, entry) is entry else None
+
+    def by_key(self) -> dict[str, RecordedSuite]:
+        entries = {key: entry for key, entry in self._texts.items() if entry is not None} | self._entries
+        suites = {entry: entry.suite() for entry in dict.fromkeys(entries.values())}
+        return {key: suites[entry] for key, entry in entries.items()}
+
+
+class _Entry:
+    """What was read for one prompt so far."""
+
+    def __init__(self) -> None:
+        self.responses: list[str] = []
+        self.tests: dict[str, UnitTest] = {}
+
+    def take(self, other: _Entry) -> None:
+        self.responses += other.responses
+        self.tests = {**other.tests, **self.tests}
+
+    def suite(self) -> RecordedSuite:
+        return RecordedSuite(tuple(self.responses), tuple(self.tests.values()))
+
+
+def _keys(row: Mapping[str, Any]) -> tuple[list[str], str]:
+    """Return the prompt hash and task id of a row, and its text key (empty without a prompt)."""
+    keys: list[str] = []
+    text = ""
+    hashed, task_id, prompt = (row.get(name) for name in ("prompt_hash", "task_id", "prompt"))
+    if hashed is not None:
+        if not isinstance(hashed, str) or not hashed:
+            raise ValueError(f"prompt_hash must be text, not {hashed!r}")
+        keys.append(hashed)
+    if task_id is not None:
+        if isinstance(task_id, bool) or not isinstance(task_id, (str, int)) or task_id == "":
+            raise ValueError(f"task_id must be text or a whole number, not {task_id!r}")
+        keys.append(str(task_id))
+    if prompt is not None:
+        messages = messages_from_value(prompt)
+        keys.append(prompt_hash(messages))
+        text = prompt_key(question(messages))
+    if not keys:
+        raise ValueError(
+            "the row does not say which prompt its tests are for; add prompt_hash, task_id or prompt"
+        )
+    if isinstance(row.get("question"), str):
+        text = text or prompt_key(row["question"])
+    return list(dict.fromkeys(keys)), text
+
+
+def _contents(row: Mapping[str, Any]) -> tuple[list[str], list[UnitTest]]:
+    """Return the model texts and the ready tests of a row."""
+    if "tests" in row and "version" in row:
+        if row["version"] != RECORD_VERSION:
+            raise ValueError(
+                f"a group record of version {row['version']!r}, and this coderm-reward reads version "
+                f"{RECORD_VERSION}; score again to write it anew"
+            )
+        try:
+            return [], msgspec.convert(row["tests"], list[UnitTest])
+        except msgspec.ValidationError as error:
+            raise ValueError(f"the tests of this group record cannot be read ({error})") from None
+    if "responses" not in row and "unit_tests" not in row:
+        found = ", ".join(sorted(row)) or "nothing"
+        raise ValueError(f"the row has neither responses nor unit_tests (it has {found}); add one of them")
+    texts = _texts(row.get("responses"), "responses")
+    return texts + _texts(row.get("unit_tests"), "unit_tests"), []
+
+
+def _texts(value: object, name: str) -> list[str]:
+    if value is None:
+        return []
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"{name} must be a list of texts, not a {type(value).__name__}")
+    texts = [item.get("unittest") if isinstance(item, Mapping) else item for item in value]
+    for number, text in enumerate(texts, 1):
+        if not isinstance(text, str):
+            raise ValueError(f'item {number} of {name} is neither text nor {{"unittest": text}}')
+    return texts
