@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import itertools
 import re
 
 import msgspec
@@ -31,7 +32,7 @@ _START = re.compile(
 _STRING = r"[rRfFbB]?(?:\"\"\"|''')"
 _CUT_OFF = re.compile(
     r"@\w|(?:async\s+)?def\s+\w|class\s+\w+\s*[(:\[]|import\s+[\w.]+\s*(?:,|as\b|#|$)|from\s+[\w.]+\s+import\b"
-    rf"|{_STRING}|(?:if|for|while|with|try)\b.*:\s*$|assert\b(?!\s+that)|print\s*\("
+    rf"|{_STRING}|if\s+__name__|(?:if|for|while|with|try)\b.*:\s*$|assert\b(?!\s+that)|print\s*\("
     r"|[A-Za-z_][\w.\[\]]*\s*[-+*/|&]?=(?!=)|[A-Za-z_][\w.]*[(\[][^)\]]*$|(?:import|from)(?:\s+[\w.]*)?$"
 )
 _UNENDED = re.compile(_STRING)
@@ -83,8 +84,7 @@ def _runs(lines: list[str]) -> list[Block]:
     for first, after in zip(column_0, [*column_0[1:], len(lines)], strict=True):
         chunk[first:after] = [first] * (after - first)
     offsets = [0]
-    for line in lines:
-        offsets.append(offsets[-1] + len(line) + 1)
+    offsets += itertools.accumulate(len(line) + 1 for line in lines)
 
     blocks: list[Block] = []
     budget = _PARSE_BUDGET
@@ -107,8 +107,8 @@ def _runs(lines: list[str]) -> list[Block]:
                 break
             bad = min(start + tree - 1, end - 1)
             budget -= offsets[bad] - offsets[start] + len(code) // 20
-            first = lines[chunk[bad]][:200]
-            if _UNENDED.match(first) or (chunk[bad] == column_0[-1] and _CUT_OFF.match(first)):
+            line = lines[chunk[bad]][:200]
+            if _UNENDED.match(line) or (chunk[bad] == column_0[-1] and _CUT_OFF.match(line)):
                 blocks.append(Block("\n".join(lines[start:]), "", False))
                 done = len(lines)
                 break

@@ -23,6 +23,7 @@ __all__ = [
     "Judge",
     "Message",
     "Problem",
+    "RecordedSuite",
     "RewardOutput",
     "Rollout",
     "RolloutGroup",
@@ -165,6 +166,13 @@ class TestSuite(msgspec.Struct, frozen=True):
     """Responses asked of the generator and answered: the unit in which budgets are counted."""
     dropped: dict[str, int] = {}
     seconds: float = 0.0
+
+
+class RecordedSuite(msgspec.Struct, frozen=True):
+    """What a file of recorded tests holds for one prompt: model responses to be parsed, and ready tests."""
+
+    responses: tuple[str, ...] = ()
+    tests: tuple[UnitTest, ...] = ()
 
 
 class Difficulty(msgspec.Struct, frozen=True):

@@ -121,7 +121,7 @@ def test_the_table_and_the_report_are_there(scored: Scored) -> None:
         "rollouts",
         "groups",
         "tests parsed",
-        "tests dropped",
+        "dropped in parsing",
         "mean reward",
         "class verdicts",
         "timeouts",

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from coderm_reward.bare_code import bare_blocks
 from coderm_reward.fences import fenced_blocks
 from coderm_reward.source import FunctionNode, likely_entry_point, safe_parse
 from coderm_reward.text import prompt_key
@@ -25,8 +26,12 @@ def entry_point_from_prompt(question: str) -> str | None:
     "write a function `name(...)`" or "a function named name".
     """
     question = question.replace("\r\n", "\n")
-    codes = [b.code for b in fenced_blocks(question) if b.language in ("", "python")] or [question]
-    return _from_starter(codes) or _from_assertions(question) or _only(_from_phrases(prompt_key(question)))
+    blocks = [b for b in fenced_blocks(question) if b.language in ("", "python")] or bare_blocks(question)
+    return (
+        _from_starter([block.code for block in blocks])
+        or _from_assertions(question)
+        or _only(_from_phrases(prompt_key(question)))
+    )
 
 
 def entry_point_from_tests(tests: Sequence[UnitTest]) -> str | None:
@@ -129,7 +134,7 @@ def _is_stub(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 
 def _from_unparsable(code: str) -> list[str]:
-    """Return the stubs of starter code that does not parse: without a body, or with prose around it."""
+    """Return the stubs of starter code that does not parse: without a body, say."""
     solution = _SOLUTION.search(code)
     if solution:
         end = _NEXT_TOP_LEVEL.search(code, solution.end())

@@ -12,6 +12,7 @@ are. Rows of the same prompt are put together, in order. These files are ours, s
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,32 +40,31 @@ def read_recorded_tests(paths: Sequence[Path]) -> dict[str, RecordedSuite]:
     suites = _Suites()
     for file in expand_inputs(paths):
         rows = 0
-        cut_off: BadRow | None = None
+        bad: BadRow | None = None
         is_record = False
         for row in read_rows(file):
-            if cut_off is not None or (isinstance(row, BadRow) and not is_record):
-                bad = cut_off or row
-                raise InputError(f"{_where(file, bad.line)}: {_reason(bad)}; correct this row or remove it.")
+            if bad is not None:
+                raise _malformed(file, bad.line, bad.reason)
             if isinstance(row, BadRow):
-                cut_off = row  # a kill cut off the last line of a file of records; its group has no record
+                bad = row
                 continue
             rows += 1
             is_record = "version" in row.columns
             try:
                 suites.add(row.columns)
             except ValueError as error:
-                raise InputError(f"{_where(file, row.line)}: {error}.") from None
+                raise _malformed(file, row.line, str(error)) from None
+        if bad is not None and not is_record:  # the last of the group records may be cut off by a kill
+            raise _malformed(file, bad.line, bad.reason)
         if not rows:
-            raise InputError(f"{file.label} holds no tests; write one JSON object a line (see the README).")
+            raise InputError(f"{file.label} holds no tests; write one JSON object a line, one prompt each.")
     return suites.by_key()
 
 
-def _where(file: InputFile, line: int) -> str:
-    return f"{file.label}:{line}"
-
-
-def _reason(row: object) -> str:
-    return row.reason if isinstance(row, BadRow) else "a row after one that ends early"
+def _malformed(file: InputFile, line: int, reason: str) -> InputError:
+    return InputError(
+        f"{file.label}:{line} cannot be used as tests: {reason}; correct this row or remove it."
+    )
 
 
 class _Suites:
@@ -73,6 +73,7 @@ class _Suites:
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
         self._texts: dict[str, _Entry | None] = {}
+        self._count = itertools.count()
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Add one row; ValueError says what is wrong with it."""
@@ -81,12 +82,10 @@ class _Suites:
         known = list(dict.fromkeys(self._entries[key] for key in keys if key in self._entries))
         entry = known[0] if known else _Entry()
         for other in known[1:]:
-            entry.take(other)
+            entry.rows += other.rows
             for table in (self._entries, self._texts):
                 table.update({key: entry for key, value in table.items() if value is other})
-        entry.responses += responses
-        for test in tests:
-            entry.tests.setdefault(test.id, test)
+        entry.rows.append((next(self._count), responses, tests))
         self._entries.update(dict.fromkeys(keys, entry))
         if text:
             self._texts[text] = entry if self._texts.get(text, entry) is entry else None
@@ -98,18 +97,19 @@ class _Suites:
 
 
 class _Entry:
-    """What was read for one prompt so far."""
+    """What was read for one prompt so far: number, responses and ready tests of each row."""
 
     def __init__(self) -> None:
-        self.responses: list[str] = []
-        self.tests: dict[str, UnitTest] = {}
-
-    def take(self, other: _Entry) -> None:
-        self.responses += other.responses
-        self.tests = {**other.tests, **self.tests}
+        self.rows: list[tuple[int, list[str], list[UnitTest]]] = []
 
     def suite(self) -> RecordedSuite:
-        return RecordedSuite(tuple(self.responses), tuple(self.tests.values()))
+        """Put the rows together in their order; a test that several group records hold counts once."""
+        rows = sorted(self.rows, key=lambda row: row[0])
+        responses = tuple(text for _, texts, _ in rows for text in texts)
+        tests: dict[str, UnitTest] = {}
+        for test in (test for _, _, ready in rows for test in ready):
+            tests.setdefault(test.id, test)
+        return RecordedSuite(responses, tuple(tests.values()))
 
 
 def _keys(row: Mapping[str, Any]) -> tuple[list[str], str]:
@@ -130,9 +130,7 @@ def _keys(row: Mapping[str, Any]) -> tuple[list[str], str]:
         keys.append(prompt_hash(messages))
         text = prompt_key(question(messages))
     if not keys:
-        raise ValueError(
-            "the row does not say which prompt its tests are for; add prompt_hash, task_id or prompt"
-        )
+        raise ValueError("it needs prompt_hash, task_id or prompt to say which prompt its tests are for")
     if isinstance(row.get("question"), str):
         text = text or prompt_key(row["question"])
     return list(dict.fromkeys(keys)), text
@@ -142,17 +140,14 @@ def _contents(row: Mapping[str, Any]) -> tuple[list[str], list[UnitTest]]:
     """Return the model texts and the ready tests of a row."""
     if "tests" in row and "version" in row:
         if row["version"] != RECORD_VERSION:
-            raise ValueError(
-                f"a group record of version {row['version']!r}, and this coderm-reward reads version "
-                f"{RECORD_VERSION}; score again to write it anew"
-            )
+            raise ValueError(f"its version is {row['version']!r} where version {RECORD_VERSION} is read")
         try:
             return [], msgspec.convert(row["tests"], list[UnitTest])
         except msgspec.ValidationError as error:
             raise ValueError(f"the tests of this group record cannot be read ({error})") from None
     if "responses" not in row and "unit_tests" not in row:
         found = ", ".join(sorted(row)) or "nothing"
-        raise ValueError(f"the row has neither responses nor unit_tests (it has {found}); add one of them")
+        raise ValueError(f"it needs responses or unit_tests, and has {found}")
     texts = _texts(row.get("responses"), "responses")
     return texts + _texts(row.get("unit_tests"), "unit_tests"), []
 
@@ -162,8 +157,11 @@ def _texts(value: object, name: str) -> list[str]:
         return []
     if not isinstance(value, (list, tuple)):
         raise ValueError(f"{name} must be a list of texts, not a {type(value).__name__}")
-    texts = [item.get("unittest") if isinstance(item, Mapping) else item for item in value]
-    for number, text in enumerate(texts, 1):
+    texts = []
+    for number, item in enumerate(value, 1):
+        text = item.get("unittest") if isinstance(item, Mapping) and name == "unit_tests" else item
         if not isinstance(text, str):
-            raise ValueError(f'item {number} of {name} is neither text nor {{"unittest": text}}')
+            form = ' or {"unittest": text}' if name == "unit_tests" else ""
+            raise ValueError(f"item {number} of {name} is not text{form}")
+        texts.append(text)
     return texts

@@ -40,13 +40,7 @@ def remove_stand_ins(
     binds the entry point's name, in a function too, and a `class Solution` with a method of that name.
     Counts `repaired_import` and `repaired_redefinition`.
     """
-    owners = {
-        n.value.id
-        for node in nodes
-        for n in ast.walk(node)
-        if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name) and n.attr == entry_point
-    }
-    remover = _Remover(entry_point, owners)
+    remover = _Remover(entry_point, nodes)
     left = []
     for node in nodes:
         module = ast.Module([node], [])
@@ -61,9 +55,9 @@ def remove_stand_ins(
 class _Remover:
     """Edits statements in place, without recursion, because a model's tree may be deep."""
 
-    def __init__(self, entry_point: str | None, owners: set[str]) -> None:
+    def __init__(self, entry_point: str | None, nodes: Sequence[ast.stmt]) -> None:
         self._entry_point = entry_point
-        self._owners = owners
+        self._nodes = nodes
         self._modules: set[str] = set()
         self.imports = 0
         self.copies = 0
@@ -85,8 +79,8 @@ class _Remover:
                 kept = [new for statement in body for new in self._filtered(statement, parent)]
                 if self.changes > seen:
                     setattr(parent, field, kept or ([] if parent is module else [ast.Pass()]))
-            parents += ast.iter_child_nodes(parent)
-        ast.fix_missing_locations(module)
+                parents += kept
+            parents += [*getattr(parent, "handlers", []), *getattr(parent, "cases", [])]
 
     def drop_prefixes(self, module: ast.Module) -> bool:
         """Turn `your_module.f` into `f`; whether there was any."""
@@ -108,7 +102,7 @@ class _Remover:
         made_up = [
             alias
             for alias in node.names
-            if self._is_made_up(alias.name) or (alias.name in self._owners and not _is_known(alias.name))
+            if self._is_made_up(alias.name) or (not _is_known(alias.name) and self._owns_entry(alias))
         ]
         self._modules.update(alias.asname or alias.name for alias in made_up)
         self.imports += len(made_up)
@@ -121,9 +115,8 @@ class _Remover:
         entry = self._entry_point
         module = node.module or ""
         imported = {alias.name for alias in node.names}
-        if not _is_known(module) and (
-            node.level or entry in imported or "*" in imported or self._is_made_up(module)
-        ):
+        named = entry in imported or "*" in imported or self._is_made_up(module)
+        if node.level or (named and not _is_known(module)):
             self.imports += 1
             for alias in node.names:
                 if alias.asname not in (None, alias.name, entry):
@@ -136,6 +129,12 @@ class _Remover:
         if kept:
             node.names = kept
             yield node
+
+    def _owns_entry(self, alias: ast.alias) -> bool:
+        """Whether the text reads the entry point as an attribute of this imported module."""
+        attributes = (n for node in self._nodes for n in ast.walk(node) if isinstance(n, ast.Attribute))
+        name = alias.asname or alias.name
+        return any(n.attr == self._entry_point and getattr(n.value, "id", "") == name for n in attributes)
 
     def _is_made_up(self, module: str) -> bool:
         root = module.split(".")[0]

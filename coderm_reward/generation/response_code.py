@@ -25,8 +25,9 @@ def response_code(response: str, counts: Counter[str]) -> str | None:
     answer = answer_text(response)
     whole = safe_parse(answer)
     if whole is not None and _is_code(whole):
-        return answer
-    blocks = [block for block in fenced_blocks(answer) if _may_be_code(block)] or bare_blocks(answer)
+        blocks = [Block(answer, "", True)]
+    else:
+        blocks = [block for block in fenced_blocks(answer) if _may_be_code(block)] or bare_blocks(answer)
     if not blocks:
         counts["no_code"] += 1
         return None
@@ -52,11 +53,11 @@ def _may_be_code(block: Block) -> bool:
 
 
 def _parsable(block: Block, counts: Counter[str]) -> str | None:
-    """Return a block's code without what does not parse and, if it was cut off, without a barren end."""
+    """Return a block's code without what does not parse and without an end that was cut off."""
     tree = parse_or_line(block.code)
     if not isinstance(tree, ast.Module):
         return _without_errors(block.code, tree, counts)
-    start = None if block.closed else _barren_end(tree)
+    start = _cut_off(tree, block)
     if start is None:
         return block.code
     head = "\n".join(block.code.split("\n")[: start - 1])
@@ -105,16 +106,31 @@ def _segments(lines: list[str]) -> list[int]:
     return starts
 
 
-def _barren_end(tree: ast.Module) -> int | None:
-    """Return the first line of the last test function if it asserts nothing: its rest was cut off."""
-    last = tree.body[-1] if tree.body else None
-    if isinstance(last, ast.ClassDef):
-        last = last.body[-1] if len(last.body) > 1 else last
-    if not isinstance(last, FunctionNode) or not last.name.startswith("test"):
+def _cut_off(tree: ast.Module, block: Block) -> int | None:
+    """Return the first line of the last function or top-level statement if it seems to be cut off.
+
+    It does if it ends in a lone name (`self.assertE`). Where the fence was never closed it does, too, if it
+    is a test that asserts nothing yet, or if its last line is unended and more could have followed on it.
+    """
+    if not tree.body:
         return None
-    asserts = any(
-        isinstance(n, (ast.Assert, ast.Raise))
-        or getattr(n, "attr", "").startswith(("assert", "fail", "raises"))
-        for n in ast.walk(last)
+    owner = tree.body[-1]
+    last = owner.body[-1] if isinstance(owner, ast.ClassDef) else owner
+    if isinstance(owner, ast.ClassDef) and len(owner.body) > 1:
+        owner = last
+    simple = [n for n in ast.walk(last) if isinstance(n, ast.stmt) and not hasattr(n, "body")]
+    final = max(simple, key=lambda n: (n.end_lineno or 0, n.end_col_offset or 0))
+    value = final.value if isinstance(final, ast.Expr) else None
+    cut = isinstance(value, (ast.Attribute, ast.Name))
+    if not block.closed:
+        cut |= not block.code.endswith("\n") and not isinstance(value, (ast.Call, ast.Await))
+        cut |= isinstance(last, FunctionNode) and last.name.startswith("test") and not _asserts(last)
+    return min([owner.lineno, *(d.lineno for d in getattr(owner, "decorator_list", []))]) if cut else None
+
+
+def _asserts(function: ast.stmt) -> bool:
+    called = [n.func for n in ast.walk(function) if isinstance(n, ast.Call)]
+    names = [getattr(func, "attr", getattr(func, "id", "")) for func in called]
+    return any(name.startswith(("assert", "fail", "raises", "check", "expect")) for name in names) or any(
+        isinstance(n, (ast.Assert, ast.Raise)) for n in ast.walk(function)
     )
-    return None if asserts else min([last.lineno, *(d.lineno for d in last.decorator_list)])

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from coderm_reward.data.records import GroupRecord
+from coderm_reward.generation.parsing import REPAIRED
 from coderm_reward.report.groups import GroupNumbers, VerdictCounts, group_numbers
 from coderm_reward.types import Verdict
 
@@ -28,6 +29,8 @@ class Summary(msgspec.Struct, frozen=True):
     """Distinct test classes."""
     tests_dropped: dict[str, int]
     """Reason -> count of what parsing threw away, most frequent first."""
+    tests_repaired: dict[str, int]
+    """Reason -> count of responses whose tests parsing kept but changed, most frequent first."""
     tests_invalid: int
     """Of those parsed, found invalid by the sandbox."""
     groups_without_tests: int
@@ -128,6 +131,7 @@ def _summary(records: Sequence[GroupRecord], groups: Sequence[GroupNumbers]) -> 
         dropped[record.prompt_hash] = dropped.get(record.prompt_hash, Counter()) | Counter(record.dropped)
         spent[record.prompt_hash] = max(spent[record.prompt_hash], record.budget.spent)
     reasons = sum(dropped.values(), Counter[str]())
+    ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
     comparable = [len(record.rollouts) > 1 for record in records]
     return Summary(
         runs=tuple(dict.fromkeys(record.run for record in records)),
@@ -136,7 +140,8 @@ def _summary(records: Sequence[GroupRecord], groups: Sequence[GroupNumbers]) -> 
         prompts=len(dropped),
         responses=spent.total(),
         tests_parsed=len({(r.prompt_hash, test.id) for r in records for test in r.tests}),
-        tests_dropped=dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
+        tests_dropped={reason: n for reason, n in ordered if not reason.startswith(REPAIRED)},
+        tests_repaired={reason: n for reason, n in ordered if reason.startswith(REPAIRED)},
         tests_invalid=len({(r.prompt_hash, t.id) for r in records for t in r.tests if t.id in r.invalid}),
         groups_without_tests=sum(group.valid_tests == 0 for group in groups),
         mean_reward=float(np.mean([r.score for r in rewards])) if rewards else None,

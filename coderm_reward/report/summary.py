@@ -15,12 +15,12 @@ def summary_rows(summary: Summary, *, wall_seconds: float | None = None) -> list
     pairs per second. Leave it out where records came from an earlier run.
     """
     s = summary
-    dropped = ", ".join(f"{n:,} {reason}" for reason, n in s.tests_dropped.items())
     rows = [
         ("rollouts", f"{s.rollouts:,}"),
         ("groups", f"{s.groups:,} ({_count(s.prompts, 'prompt')})"),
         ("tests parsed", f"{s.tests_parsed:,} (from {_count(s.responses, 'response')})"),
-        ("tests dropped", f"{sum(s.tests_dropped.values()):,}" + (f": {dropped}" if dropped else "")),
+        ("dropped in parsing", _reasons(s.tests_dropped)),
+        ("repaired in parsing", _reasons(s.tests_repaired)),
         ("invalid tests", f"{s.tests_invalid:,}"),
         ("groups without a usable test", f"{s.groups_without_tests:,}"),
         ("mean reward", _mean(s.mean_reward)),
@@ -44,6 +44,11 @@ def summary_rows(summary: Summary, *, wall_seconds: float | None = None) -> list
         return [*rows, ("seconds", f"{s.exec_seconds:,.1f} executing, summed over groups that overlap")]
     rate = f"{s.pairs_run / wall_seconds:,.0f}" if wall_seconds > 0 else "none"
     return [*rows, ("seconds", f"{wall_seconds:,.1f}"), ("pairs run per second", rate)]
+
+
+def _reasons(counts: dict[str, int]) -> str:
+    listed = ", ".join(f"{n:,} {reason}" for reason, n in counts.items())
+    return f"{sum(counts.values()):,}" + (f": {listed}" if listed else "")
 
 
 def _count(n: int, noun: str) -> str:

@@ -4,7 +4,7 @@ It knows nothing of rewards, needs nothing but the standard library and a `bwrap
 used by itself: `python -m coderm_sandbox run PAIRS.jsonl --out RESULTS.jsonl`.
 """
 
-from coderm_sandbox.errors import SandboxError, SandboxUnavailableError, WorkerDiedError
+from coderm_sandbox.errors import PoolClosedError, SandboxError, SandboxUnavailableError, WorkerDiedError
 from coderm_sandbox.pool import PoolStats, SandboxPool, usable_cores
 from coderm_sandbox.types import Inspection, Job, Limits, Outcome, Test, TestResult, class_outcome
 
@@ -13,6 +13,7 @@ __all__ = [
     "Job",
     "Limits",
     "Outcome",
+    "PoolClosedError",
     "PoolStats",
     "SandboxError",
     "SandboxPool",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["SandboxError", "SandboxUnavailableError", "WorkerDiedError"]
+__all__ = ["PoolClosedError", "SandboxError", "SandboxUnavailableError", "WorkerDiedError"]
 
 
 class SandboxError(Exception):
@@ -15,3 +15,7 @@ class SandboxUnavailableError(SandboxError):
 
 class WorkerDiedError(SandboxError):
     """A worker ended or stopped answering in the middle of a job; the pool replaces it."""
+
+
+class PoolClosedError(WorkerDiedError):
+    """The pool was closed while a job was in flight or waiting."""

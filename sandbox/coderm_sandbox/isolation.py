@@ -8,8 +8,10 @@ leaves root for a uid that owns nothing; started by anyone else, it lives in its
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -18,13 +20,14 @@ from pathlib import Path
 
 from coderm_sandbox import seccomp
 from coderm_sandbox.errors import SandboxUnavailableError
+from coderm_sandbox.guest.scratch import Scratch
 from coderm_sandbox.interpreter import Interpreter
 from coderm_sandbox.types import Limits
 
-__all__ = ["LEVELS", "Launch", "bwrap_paths", "launches"]
+__all__ = ["LEVELS", "Launch", "bwrap_paths", "kernel_version", "launches"]
 
 LEVELS = ("bubblewrap", "none")
-GUEST = Path(__file__).parent / "guest"
+GUEST = Path(__file__).resolve().parent / "guest"
 _BOOT = (
     "import importlib.util as u, sys; p = sys.argv[1]; "
     "s = u.spec_from_file_location('coderm_guest', p + '/__init__.py', submodule_search_locations=[p]); "
@@ -32,7 +35,6 @@ _BOOT = (
     "from coderm_guest.zygote import main; main(sys.argv[2:])"
 )
 _ENVIRONMENT = {
-    "HOME": "/tmp",
     "LANG": "C.UTF-8",
     "PATH": "/usr/bin:/bin",
     "PYTHONHASHSEED": "0",
@@ -55,6 +57,8 @@ class Launch:
     """Without the trailing arguments of the guest (control descriptor, uid, scratch folders)."""
     as_root: bool = False
     needs_filter: bool = False
+    counts_processes: bool = True
+    """Whether the kernel's process limit counts this worker's processes alone (else we count them)."""
     environment: dict[str, str] = field(default_factory=lambda: dict(_ENVIRONMENT))
 
     def command(self, control: int, seccomp_fd: int | None, scratch: tuple[str, ...]) -> list[str]:
@@ -64,10 +68,16 @@ class Launch:
         return [*line, str(control), str(uid), *scratch]
 
     def make_scratch(self) -> tuple[str, ...]:
-        """Folders the worker may write to, as it sees them; the caller removes those of level none."""
+        """Folders the worker may write to, as it sees them; remove_scratch takes them away again."""
         if self.level == "bubblewrap":
             return ("/tmp", "/dev/shm")
         return (tempfile.mkdtemp(prefix="coderm-sandbox-"),)
+
+    def remove_scratch(self, folders: tuple[str, ...]) -> None:
+        """Remove what make_scratch made on the host (a tmpfs goes with its worker)."""
+        if self.level != "bubblewrap":
+            with contextlib.suppress(OSError):  # the worker has removed it itself where it could
+                Scratch(folders).remove()
 
 
 def _fresh_uid() -> int:
@@ -132,7 +142,21 @@ def _bubblewrap(bwrap: str, python: Interpreter, limits: Limits, as_root: bool) 
     arguments += ["--chdir", "/tmp", "--seccomp", "<SECCOMP>", "--"]
     arguments += [python.executable, "-s", "-B", "-c", _BOOT, "/sandbox/coderm_guest"]
     who = "root, leaving for an unused uid" if as_root else "own user namespace"
-    return Launch("bubblewrap", f"bubblewrap ({bwrap}, {who})", tuple(arguments), as_root, needs_filter=True)
+    return Launch(
+        level="bubblewrap",
+        describe=f"bubblewrap ({bwrap}, {who})",
+        arguments=tuple(arguments),
+        as_root=as_root,
+        needs_filter=True,
+        # A uid of its own is counted by itself; a user namespace's processes only since Linux 5.14.
+        counts_processes=as_root or kernel_version() >= (5, 14),
+    )
+
+
+def kernel_version() -> tuple[int, int]:
+    """(major, minor) of the running kernel; (0, 0) if its name does not say."""
+    found = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def launches(level: str, python: Interpreter, limits: Limits) -> list[Launch]:
@@ -143,7 +167,7 @@ def launches(level: str, python: Interpreter, limits: Limits) -> list[Launch]:
     """
     if level == "none":
         arguments = (python.executable, "-s", "-B", "-c", _BOOT, str(GUEST))
-        return [Launch("none", "no isolation", arguments)]
+        return [Launch("none", "no isolation", arguments, counts_processes=False)]
     if level != "bubblewrap":
         raise SandboxUnavailableError(f"Unknown isolation level {level!r}; known are {', '.join(LEVELS)}.")
     if not seccomp.supported():

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from coderm_sandbox.errors import SandboxUnavailableError, WorkerDiedError
+from coderm_sandbox.errors import PoolClosedError, SandboxUnavailableError, WorkerDiedError
+from coderm_sandbox.guest import wire
 from coderm_sandbox.interpreter import describe_interpreter
 from coderm_sandbox.isolation import Launch, launches
 from coderm_sandbox.types import (
@@ -31,6 +33,7 @@ __all__ = ["PoolStats", "SandboxPool", "usable_cores"]
 _log = logging.getLogger("coderm_sandbox")
 _TESTS_PER_INSPECTION = 16
 _DEATHS_PER_JOB = 3
+_BYTES_PER_REQUEST = 2 * MAX_SOURCE_BYTES
 _START_DELAYS = (0.0, 0.2, 1.0, 5.0)
 
 
@@ -89,6 +92,7 @@ class SandboxPool:
         self._launch: Launch | None = None
         self._idle: asyncio.LifoQueue[Worker | None] = asyncio.LifoQueue()
         self._workers: set[Worker] = set()
+        self._closed = False
 
     async def __aenter__(self) -> SandboxPool:
         if self.isolation == "none":
@@ -119,7 +123,8 @@ class SandboxPool:
         self.close()
 
     def close(self) -> None:
-        """Kill every worker with all it runs and reap it. Jobs in flight end as UNKNOWN."""
+        """Kill every worker with all it runs and reap it. Jobs in flight or waiting end as UNKNOWN."""
+        self._closed = True
         for worker in list(self._workers):
             self._discard(worker)
 
@@ -141,26 +146,43 @@ class SandboxPool:
                 self._discard(worker)
                 self.stats.workers_replaced += 1
                 worker = None
-            failure: Exception | None = None
-            for delay in _START_DELAYS:
-                if worker is not None:
-                    return worker
-                await asyncio.sleep(delay)
-                try:
-                    worker = await Worker.start(self._launch)
-                    self._workers.add(worker)
-                except SandboxUnavailableError as error:
-                    _log.warning("a replacement worker did not start: %s", error)
-                    failure = error
-            if worker is not None:
-                return worker
-            raise WorkerDiedError(f"no worker can be started any more ({failure})")
+            return worker if worker is not None and not self._closed else await self._start_another()
         except BaseException:
             self._idle.put_nowait(None)
             raise
 
-    def _release(self, worker: Worker) -> None:
-        self._idle.put_nowait(worker)
+    async def _start_another(self) -> Worker:
+        assert self._launch is not None
+        failure: Exception | None = None
+        for delay in _START_DELAYS:
+            await asyncio.sleep(delay)
+            if self._closed:
+                raise PoolClosedError("the sandbox pool was closed")
+            try:
+                worker = await Worker.start(self._launch)
+            except SandboxUnavailableError as error:
+                _log.warning("a replacement worker did not start: %s", error)
+                failure = error
+                continue
+            if self._closed:
+                worker.kill()
+                raise PoolClosedError("the sandbox pool was closed")
+            self._workers.add(worker)
+            return worker
+        raise WorkerDiedError(f"no worker can be started any more ({failure})")
+
+    @contextlib.asynccontextmanager
+    async def _exchange(
+        self, op: str, tests: Sequence[Test], solution: str | None = None
+    ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+        """The answers of a worker that is ours for as long."""
+        worker = await self._acquire()
+        try:
+            requests = [_request(test) for test in tests]
+            async with contextlib.aclosing(worker.exchange(op, requests, self.limits, solution)) as answers:
+                yield answers
+        finally:
+            self._idle.put_nowait(worker)
 
     async def run(self, job: Job) -> list[TestResult]:
         """Return what each test of the job says about its solution, in order.
@@ -170,12 +192,12 @@ class SandboxPool:
         """
         self.stats.jobs += 1
         self.stats.tests += len(job.tests)
-        if len(job.solution) > MAX_SOURCE_BYTES:
+        if wire.weight(job.solution) > MAX_SOURCE_BYTES:
             result = _uniform(Outcome.ERROR, "the solution is longer than the sandbox accepts")
             return [result(test) for test in job.tests]
         results = await self._run_tests(job, range(len(job.tests)))
         starved = [i for i, result in results.items() if Outcome.UNKNOWN in result.methods.values()]
-        if starved:
+        if starved and not self._closed:
             self.stats.retried += len(starved)
             results.update(await self._run_tests(job, starved))
         self.stats.unknown += sum(r.outcome is Outcome.UNKNOWN for r in results.values())
@@ -186,56 +208,83 @@ class SandboxPool:
         results: dict[int, TestResult] = {}
         deaths: collections.Counter[int] = collections.Counter()
         while pending := [i for i in indices if i not in results]:
-            requests = [_request(job.tests[i]) for i in pending]
+            batch = _batch(job.tests, pending)
+            if not batch:
+                too_long = _uniform(Outcome.INVALID_TEST, "the test is longer than the sandbox accepts")
+                results[pending[0]] = too_long(job.tests[pending[0]])
+                continue
             try:
-                worker = await self._acquire()
-                try:
-                    async for answer in worker.exchange("run", requests, self.limits, job.solution):
-                        index = pending[answer["i"]]
+                before = len(results)
+                async with self._exchange("run", [job.tests[i] for i in batch], job.solution) as answers:
+                    async for answer in answers:
+                        index = batch[answer["i"]]
                         results[index] = _result(job.tests[index], answer)
-                finally:
-                    self._release(worker)
+                if len(results) == before:
+                    raise WorkerDiedError("a sandbox worker had to be replaced before its first verdict")
             except WorkerDiedError as error:
-                suspect = next((i for i in pending if i not in results), pending[-1])
+                suspect = next((i for i in batch if i not in results), batch[-1])
                 deaths[suspect] += 1
                 self.stats.retried += 1
-                _log.warning("%s; its job goes on in another worker", error)
                 lost = _uniform(Outcome.UNKNOWN, str(error))
                 if deaths[suspect] > 1:
                     results.setdefault(suspect, lost(job.tests[suspect]))
-                if deaths.total() > _DEATHS_PER_JOB:
+                if deaths.total() > _DEATHS_PER_JOB or isinstance(error, PoolClosedError):
                     results.update({i: lost(job.tests[i]) for i in pending if i not in results})
+                else:
+                    _log.warning("%s; its job goes on in another worker", error)
         return results
 
     async def inspect(self, tests: Sequence[Test]) -> list[Inspection]:
-        """Say of each test, without any solution, whether it is one and which methods it has."""
+        """Say of each test, without any solution, whether it is one and which methods it has.
+
+        Raises:
+            WorkerDiedError: no worker can be had any more; a test is not to blame for that.
+        """
         chunks = [tests[i : i + _TESTS_PER_INSPECTION] for i in range(0, len(tests), _TESTS_PER_INSPECTION)]
         inspected = await asyncio.gather(*(self._inspect_chunk(chunk) for chunk in chunks))
         return [inspection for chunk in inspected for inspection in chunk]
 
     async def _inspect_chunk(self, tests: Sequence[Test]) -> list[Inspection]:
         found: list[Inspection] = []
-        deaths = 0
+        failures = 0
         while len(found) < len(tests):
-            rest = tests[len(found) :]
             before = len(found)
-            try:
-                worker = await self._acquire()
+            batch = [tests[i] for i in _batch(tests, range(before, len(tests)))]
+            if not batch:
+                found.append(Inspection(False, "is longer than the sandbox accepts"))
+                continue
+            why = ""
+            async with self._exchange("inspect", batch) as answers:
                 try:
-                    async for answer in worker.exchange("inspect", [_request(t) for t in rest], self.limits):
+                    async for answer in answers:
+                        if answer.get("starved"):
+                            why = "the machine gave it no processor time"
+                            break
                         found.append(_inspection(answer))
-                finally:
-                    self._release(worker)
-            except WorkerDiedError as error:
-                deaths = deaths + 1 if len(found) == before else 1
-                if deaths > 1:
-                    found.append(Inspection(False, f"cannot be inspected ({error})"))
-                    deaths = 0
+                except WorkerDiedError as error:
+                    why = str(error)
+            failures = failures + 1 if len(found) == before else 0
+            if failures > 1:
+                found.append(Inspection(False, f"cannot be inspected ({why or 'its worker was replaced'})"))
+                failures = 0
         return found
 
 
+def _batch(tests: Sequence[Test], pending: Sequence[int]) -> list[int]:
+    """As many of the pending tests, in order, as one request holds; none if the first is too long."""
+    batch: list[int] = []
+    total = 0
+    for i in pending:
+        size = wire.weight(tests[i].source) + sum(wire.weight(name) for name in tests[i].methods)
+        total += size
+        if size > MAX_SOURCE_BYTES or total > _BYTES_PER_REQUEST:
+            break
+        batch.append(i)
+    return batch
+
+
 def _request(test: Test) -> dict[str, Any]:
-    methods = [name for name in test.methods if name not in test.skipped]
+    methods = [name for name in dict.fromkeys(test.methods) if name not in test.skipped]
     return {"s": test.source, "c": test.class_name, "m": methods}
 
 

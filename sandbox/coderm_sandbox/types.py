@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = ["Inspection", "Job", "Limits", "Outcome", "Test", "TestResult", "class_outcome"]
 
 MAX_SOURCE_BYTES = 16 * 1024 * 1024
-"""Longer programs are not run; their outcome is ERROR."""
+"""Longer texts, as JSON, are not run: a solution is an ERROR, a test is invalid."""
 
 
 class Outcome(str, enum.Enum):
@@ -56,7 +57,7 @@ def class_outcome(methods: list[Outcome], fixture: Outcome | None = None) -> Out
 
 @dataclass(frozen=True)
 class Limits:
-    """What one solution may use. Raises ValueError for anything that is not positive."""
+    """What one solution may use. Raises ValueError for anything that is not a positive number."""
 
     timeout: float = 2.0
     """Seconds per test method, or for loading the solution; time the machine kept it waiting is free."""
@@ -76,6 +77,11 @@ class Limits:
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
             value = getattr(self, name)
+            kinds = (int, float) if name == "timeout" else (int,)
+            if not isinstance(value, kinds) or isinstance(value, bool) or not math.isfinite(value):
+                raise ValueError(
+                    f"limit {name} must be a {'' if len(kinds) > 1 else 'whole '}number, not {value!r}"
+                )
             if not (value > 0 or (name == "hang_limit" and value == 0)):
                 raise ValueError(f"limit {name} must be positive, not {value!r}")
 

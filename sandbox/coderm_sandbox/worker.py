@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +30,11 @@ GRACE_SECONDS = 30.0
 class Worker:
     """A running worker. Use `await Worker.start(...)`; `kill()` leaves no process and no file."""
 
-    def __init__(self, process: subprocess.Popen[bytes], scratch: tuple[str, ...], level: str) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], scratch: tuple[str, ...], launch: Launch) -> None:
         self._process = process
         self._scratch = scratch
-        self._level = level
+        self._launch = launch
+        self._silent = False
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._inner = process.pid
@@ -53,8 +53,9 @@ class Worker:
         """
         ours, theirs = socket.socketpair()
         filter_fd: int | None = None
-        scratch = launch.make_scratch()
+        scratch: tuple[str, ...] = ()
         try:
+            scratch = launch.make_scratch()
             passed = [theirs.fileno()]
             if launch.needs_filter:
                 filter_fd = os.memfd_create("seccomp")
@@ -67,17 +68,19 @@ class Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                env=launch.environment,
+                env={**launch.environment, "HOME": scratch[0], "TMPDIR": scratch[0]},
+                cwd="/",
                 start_new_session=True,
             )
         except OSError as error:
             ours.close()
+            launch.remove_scratch(scratch)
             raise SandboxUnavailableError(f"{launch.describe} cannot be started: {error}") from None
         finally:
             theirs.close()
             if filter_fd is not None:
                 os.close(filter_fd)
-        worker = cls(process, scratch, launch.level)
+        worker = cls(process, scratch, launch)
         try:
             await worker._greet(ours, launch)
         except BaseException:
@@ -86,15 +89,20 @@ class Worker:
         return worker
 
     async def _greet(self, ours: socket.socket, launch: Launch) -> None:
-        self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=1 << 20)
         try:
-            hello = await asyncio.wait_for(self._receive(), START_SECONDS)
-        except (WorkerDiedError, asyncio.TimeoutError) as error:
+            self._reader, self._writer = await asyncio.open_connection(sock=ours)
+        except BaseException:
+            ours.close()
+            raise
+        try:
+            with self._watchdog(START_SECONDS):
+                hello = await self._receive()
+        except WorkerDiedError as error:
             self.kill()
-            lines = self.last_words.splitlines() or [str(error) or "no answer"]
+            lines = self.last_words.splitlines() or [str(error)]
             raise SandboxUnavailableError(f"{launch.describe} cannot be started: {lines[-1]}") from None
         self.rss, self.python = int(hello["rss"]), str(hello["python"])
-        if self._level == "bubblewrap":
+        if self._launch.level == "bubblewrap":
             with contextlib.suppress(OSError, ValueError, IndexError):  # only a quicker way to kill it
                 children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text()
                 self._inner = int(children.split()[0])
@@ -107,6 +115,8 @@ class Worker:
                 raise wire.FrameError("frame too long")
             return wire.decode_body(await self._reader.readexactly(size))
         except (asyncio.IncompleteReadError, ConnectionError, wire.FrameError) as error:
+            if self._silent:
+                raise WorkerDiedError("a sandbox worker fell silent") from None
             raise WorkerDiedError(f"a sandbox worker ended unexpectedly ({error})") from None
 
     @property
@@ -120,45 +130,73 @@ class Worker:
 
     async def exchange(
         self, op: str, tests: list[dict[str, Any]], limits: Limits, solution: str | None = None
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any], None]:
         """Send one job and yield its answers, one per test in order; kills itself if not read to the end.
+
+        Close the iterator (contextlib.aclosing) before anything else is done with the worker.
 
         Raises:
             WorkerDiedError: the worker ended or fell silent; what was yielded stands.
         """
-        assert self._writer is not None
-        message = {"op": op, "tests": tests, "limits": {**limits.as_message(), "count_processes": True}}
+        if self._writer is None:
+            raise WorkerDiedError("a sandbox worker was closed")
+        message = {
+            "op": op,
+            "tests": tests,
+            "limits": {**limits.as_message(), "count_processes": self._launch.counts_processes},
+        }
         if solution is not None:
             message["solution"] = solution
         silence = WALL_FACTOR * limits.timeout + GRACE_SECONDS
         finished = False
         try:
-            try:
+            with self._watchdog(silence) as pet:
                 self._writer.write(wire.encode(message))
-                await asyncio.wait_for(self._writer.drain(), silence)
+                await self._writer.drain()
                 while True:
-                    answer = await asyncio.wait_for(self._receive(), silence)
+                    answer = await self._receive()
+                    pet()
                     if "end" in answer:
                         break
-                    yield answer
-            except asyncio.TimeoutError:
-                raise WorkerDiedError("a sandbox worker fell silent") from None
-            except ConnectionError as error:
-                raise WorkerDiedError(f"a sandbox worker ended unexpectedly ({error})") from None
+                    if "alive" not in answer:
+                        yield answer
+                        pet()  # what the caller did with it is not the worker's silence
             finished = bool(answer["clean"])
+        except ConnectionError as error:
+            raise WorkerDiedError(f"a sandbox worker ended unexpectedly ({error})") from None
         finally:
             if not finished:
                 self.kill()
+
+    @contextlib.contextmanager
+    def _watchdog(self, seconds: float) -> Iterator[Callable[[], None]]:
+        """Kill the worker, which ends every wait for it, unless the yielded function is called in time."""
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(seconds, self._fell_silent)
+
+        def pet() -> None:
+            nonlocal timer
+            timer.cancel()
+            timer = loop.call_later(seconds, self._fell_silent)
+
+        try:
+            yield pet
+        finally:
+            timer.cancel()
+
+    def _fell_silent(self) -> None:
+        self._silent = True
+        self.kill()
 
     def kill(self) -> None:
         """Kill the worker with everything in it, reap it, and remove its scratch folder."""
         if self._writer is not None:
             with contextlib.suppress(OSError):  # the peer may have closed it already
                 self._writer.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
-            self._writer.close()
+            self._writer.transport.abort()
             self._writer = None
         if self._process.poll() is None:
-            if self._level == "bubblewrap":
+            if self._launch.level == "bubblewrap":
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self._inner, signal.SIGKILL)  # pid 1 of its namespace: all else dies with it
             try:  # a zygote without a namespace sees the closed socket, kills what it started, and ends
@@ -170,6 +208,4 @@ class Worker:
             self.last_words = self._process.stderr.read().decode("utf-8", "replace").strip()
             self._process.stderr.close()
             self._process.stderr = None
-        if self._level == "none":
-            for folder in self._scratch:
-                shutil.rmtree(folder, ignore_errors=True)
+        self._launch.remove_scratch(self._scratch)

@@ -113,7 +113,10 @@ async def main() -> None:
     work = workload(options.problems, options.solutions, options.tests)
     usable = sorted(os.sched_getaffinity(0))
     runs = []
-    print(f"kernel {platform.release()}, Python {platform.python_version()}, {len(usable)} usable cores,", end=" ")
+    print(
+        f"kernel {platform.release()}, Python {platform.python_version()}, {len(usable)} usable cores,",
+        end=" ",
+    )
     print(f"load average {os.getloadavg()[0]:.2f} before the start")
     for count in (1, 2):
         run = await measure(count, set(usable[:count]), work)

@@ -6,9 +6,11 @@ what they say about this solution.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
+import random
 import resource
 import signal
 import socket
@@ -17,21 +19,24 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import guard, inspection, runner
+from . import guard, inspection, processes, runner
 from .output import CountingSink, redirect
 
-__all__ = ["FRAMES_FOR_RUNNER", "child_main"]
+__all__ = ["DESCRIPTORS", "FRAMES_FOR_RUNNER", "child_main"]
 
 FRAMES_FOR_RUNNER = 60
 """Stack frames that we and unittest use before a test method runs."""
+DESCRIPTORS = 4
+"""Open files of a child before its solution is loaded: the standard three and its channel."""
 _STACK = 64 << 20
 _OPEN_FILES = 256
+_LARGEST = 1 << 60
 
 
-def _limit(kind: int, value: int) -> None:
-    _, hard = resource.getrlimit(kind)
-    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(kind, (value, value))
+def _limit(kind: int, soft: int, hard: int | None = None) -> None:
+    _, highest = resource.getrlimit(kind)
+    highest = _LARGEST if highest == resource.RLIM_INFINITY else highest
+    resource.setrlimit(kind, (min(soft, highest), min(soft if hard is None else hard, highest)))
 
 
 def _apply_limits(limits: dict[str, Any]) -> None:
@@ -72,8 +77,29 @@ def _load_reporting(source: str, sink: CountingSink, report: runner.Report) -> t
     if outcome:
         report({"k": "load", "o": outcome, "d": detail})
         return None
-    report({"k": "load", "o": "ok", "d": ""})
+    timers = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+    waiting = any(signal.getitimer(timer)[0] for timer in timers)  # no fork inherits them
+    report({"k": "load", "o": "ok", "d": "", "alone": waiting})
     return module
+
+
+def _enter(sock: socket.socket, limits: dict[str, Any], home: str) -> None:
+    """Make this fork of the zygote fit for a solution: nothing of the zygote's is open, limits hold."""
+    processes.die_with_parent()
+    # The zygote must be able to look at us; that it is hidden itself is what counts.
+    processes.set_dumpable(True)
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.argv[:] = ["solution.py"]
+    channel = sock.fileno()
+    os.closerange(3, channel)
+    os.closerange(channel + 1, 1024)
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write("1000")  # when the machine is out of memory, the zygote is the last to blame
+    os.chdir(home)
+    _apply_limits(limits)
 
 
 def child_main(
@@ -82,18 +108,10 @@ def child_main(
     tests: Sequence[dict[str, Any]],
     compiled: Callable[[int], types.CodeType | None],
     limits: dict[str, Any],
-    scratch: str,
+    home: str,
 ) -> None:
     """Serve one solution (None: inspect the tests themselves) until the zygote kills this process."""
-    null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(null, descriptor)
-    sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115
-    channel = sock.fileno()
-    os.closerange(3, channel)
-    os.closerange(channel + 1, 1024)
-    os.chdir(scratch)
-    _apply_limits(limits)
+    _enter(sock, limits, home)
     dumps, send, fork, wait, leave = json.dumps, sock.send, os.fork, os.waitpid, os._exit
 
     def report(message: dict[str, Any]) -> None:
@@ -101,32 +119,57 @@ def child_main(
 
     sink = redirect(limits["output_mb"] << 20)
     if any("numpy" in text for text in [solution or "", *(test["s"] for test in tests)]):
-        try:
+        # Not in the zygote, where it would make every fork dearer; here, where its time is ours.
+        with contextlib.suppress(ImportError, MemoryError, OSError):
             import numpy  # noqa: F401  # type: ignore[import-not-found, unused-ignore]
-        except ImportError:
-            report({"k": "note", "d": "numpy is not installed in the sandbox interpreter"})
     report({"k": "ready"})
+    unseeded = random.getstate()
     module = None if solution is None else _load_reporting(solution, sink, report)
     if solution is not None and module is None:
         return
+    state = random.getstate()
+    seeded = None if state == unseeded else state
     while True:
         command = json.loads(sock.recv(1 << 16))
-        index, start = command["i"], command["start"]
-        test = tests[index]
-        pid = fork()
+        index, word = command["i"], command["word"]
+        pid = fork() if command["fork"] else 0
         if pid == 0:
-            keys: list[str] = test["m"][start:]
-            seconds = math.ceil(limits["timeout"] * max(1, len(keys))) + 2
-            _limit(resource.RLIMIT_CPU, seconds)
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            if module is None:
-                report({"k": "inspected", **inspection.inspect_test(test["s"], test["c"])})
+            if command["fork"]:
+                processes.die_with_parent()
+                if seeded is not None:
+                    random.setstate(seeded)  # what seeded the generator at import; forks seed it anew
             else:
-                code = compiled(index)
-                assert code is not None
-                sys.setrecursionlimit(sys.getrecursionlimit() + FRAMES_FOR_RUNNER)
-                runner.run_methods(code, test["c"], keys, module, sink, report)
+                report({"k": "run", "pid": os.getpid(), "w": word})
+            _run(tests[index], compiled(index), command, module, limits, sink, report)
             leave(0)
-        report({"k": "run", "pid": pid})
+        report({"k": "run", "pid": pid, "w": word})
         _, status = wait(pid, 0)
-        report({"k": "end", "status": status})
+        report({"k": "end", "status": status, "w": word})
+
+
+def _run(
+    test: dict[str, Any],
+    code: types.CodeType | None,
+    command: dict[str, Any],
+    module: types.ModuleType | None,
+    limits: dict[str, Any],
+    sink: CountingSink,
+    report: runner.Report,
+) -> None:
+    """Run, or inspect, one test in this very process."""
+    word = command["word"]
+
+    def tell(message: dict[str, Any]) -> None:
+        report({**message, "w": word})
+
+    keys: list[str] = test["m"][command["start"] :]
+    seconds = math.ceil(limits["timeout"] * max(1, len(keys))) + 2
+    _limit(resource.RLIMIT_CPU, seconds, seconds + 1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if module is None:
+        tell({"k": "inspected", **inspection.inspect_test(test["s"], test["c"])})
+        return
+    if code is None:
+        code = compile(test["s"], "<test>", "exec", dont_inherit=True)
+    sys.setrecursionlimit(sys.getrecursionlimit() + FRAMES_FOR_RUNNER)
+    runner.run_methods(code, test["c"], keys, module, sink, tell)

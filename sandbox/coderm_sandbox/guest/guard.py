@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import types
+import unittest.async_case
 import unittest.case
 import unittest.result
 import unittest.suite
@@ -23,6 +24,7 @@ _WATCHED: tuple[Any, ...] = (
     unittest.case.TestCase,
     unittest.case._Outcome,  # type: ignore[attr-defined]
     unittest.case._AssertRaisesContext,
+    unittest.async_case.IsolatedAsyncioTestCase,
     unittest.result.TestResult,
     unittest.suite.BaseTestSuite,
     unittest.suite.TestSuite,
@@ -32,26 +34,28 @@ _WATCHED: tuple[Any, ...] = (
 )
 
 
-def _functions() -> list[tuple[Any, str, Any, Any]]:
-    found = []
-    for owner in _WATCHED:
-        for name, value in vars(owner).items():
-            if isinstance(value, types.FunctionType):
-                found.append((owner, name, value, value.__code__))
-    return found
-
-
 def _make_checks() -> tuple[Callable[[], bool], Callable[[], bool]]:
     # Everything the checks need is bound here, before any candidate code runs.
-    functions = _functions()
+    attributes: list[tuple[Any, dict[str, Any], dict[str, Any]]] = []
+    for owner in _WATCHED:
+        values = dict(vars(owner))
+        codes = {k: v.__code__ for k, v in values.items() if isinstance(v, types.FunctionType)}
+        attributes.append((owner, values, codes))
     names: dict[str, Any] = {k: v for k, v in vars(builtins).items() if k not in _HARMLESS}
     current = vars(builtins)
-    read, variables = dict.get, vars
+    read, variables, count = dict.get, vars, len
 
     def unittest_intact() -> bool:
-        for owner, name, value, code in functions:
-            if variables(owner).get(name) is not value or value.__code__ is not code:
+        for owner, values, codes in attributes:
+            now = variables(owner)
+            if count(now) != count(values):
                 return False
+            for name, value in values.items():
+                if now.get(name) is not value:
+                    return False
+            for name, code in codes.items():
+                if values[name].__code__ is not code:
+                    return False
         return True
 
     def builtins_intact() -> bool:

@@ -1,22 +1,27 @@
 """Drive one child after another through the tests of one request, and say how each ended.
 
 Trusts nothing a child says beyond what it says about its own solution: an outcome is taken only for
-the method whose turn it is, and whatever is missing in the end is not a pass.
+the method whose turn it is, with the word that this run was given, and whatever is missing in the
+end is not a pass.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from .watch import Watch, WatchEnd
+from .endings import CPU_TEXT, DETAIL_OF_END, OUTCOME_OF_END, exit_text
+from .watch import START_SECONDS, Watch, WatchEnd
 
-__all__ = ["Child", "JobRun"]
+__all__ = ["Child", "JobRun", "Surroundings"]
+
+_BEAT_SECONDS = 1.0
+_DETAIL = 300
+_METHOD_OUTCOMES = ("pass", "fail", "error", "memory", "output")
 
 
 class Child(NamedTuple):
@@ -27,6 +32,16 @@ class Child(NamedTuple):
     watch: Watch
 
 
+class Surroundings(Protocol):
+    """What the zygote knows of a child from outside, and does between its tests."""
+
+    def forkable(self, pid: int) -> bool:
+        """Whether a fork of the loaded solution is as good as loading it again."""
+
+    def tidy(self, pid: int) -> bool:
+        """Remove what a test left behind; False if the child must go too."""
+
+
 class JobRun:
     """How far one request has come: the next method to run, and the outcomes so far."""
 
@@ -35,12 +50,10 @@ class JobRun:
         self._inspecting = request["op"] == "inspect"
         self._hang_limit = request["limits"].get("hang_limit", 0)
         self._send = send
+        self._sent = 0.0
         self._hangs = 0
+        self._alone = False
         self._open(0)
-
-    @property
-    def finished(self) -> bool:
-        return self._index >= len(self._tests)
 
     def _open(self, index: int) -> None:
         self._index = index
@@ -52,6 +65,19 @@ class JobRun:
 
     def _keys(self) -> list[str]:
         return [] if self._inspecting else self._tests[self._index]["m"]
+
+    def finished(self) -> bool:
+        """Close the tests that need no run; True once no test is left."""
+        while self._index < len(self._tests):
+            if self._inspecting:
+                return False
+            if self._hang_limit and self._hangs >= self._hang_limit:
+                self._set_rest("timeout", "not run: the solution hung on every vote before", assumed=True)
+            elif not self._keys():
+                self._close()
+            else:
+                return False
+        return True
 
     def _close(self, **extra: Any) -> None:
         """Send what is known of the current test and turn to the next."""
@@ -65,7 +91,14 @@ class JobRun:
         }
         answer.update(extra)
         self._send(answer)
+        self._sent = time.monotonic()
         self._open(self._index + 1)
+
+    def _beat(self) -> None:
+        """Tell the supervisor that we live, where there has been nothing else to tell."""
+        if time.monotonic() - self._sent > _BEAT_SECONDS:
+            self._send({"alive": True})
+            self._sent = time.monotonic()
 
     def _set(self, outcome: str, detail: str = "") -> None:
         """Give the method in progress its outcome; the test is closed with its last method."""
@@ -89,85 +122,108 @@ class JobRun:
             self._detail = detail
         self._close()
 
-    def drive(self, child: Child, tidy: Callable[[], bool]) -> None:
+    def drive(self, child: Child, around: Surroundings) -> None:
         """Use one child for as many tests as it survives."""
-        child.watch.restart(child.pid)
+        self._beat()
+        child.watch.restart(child.pid, START_SECONDS)
         if not self._await_load(child):
             return
-        while not self.finished:
-            if self._hang_limit and self._hangs >= self._hang_limit:
-                self._set_rest("timeout", "not run: the solution hung on every vote before", assumed=True)
-                continue
-            if not self._inspecting and not self._keys():
-                self._close()
-                continue
-            command = {"i": self._index, "start": len(self._outcomes)}
-            try:
-                child.sock.send(json.dumps(command).encode("ascii"))
-            except OSError:
-                self._lost("the solution's process ended")
+        fork = self._inspecting or (not self._alone and around.forkable(child.pid))
+        used = False
+        while not self.finished():
+            self._beat()
+            if not (self._follow(child, fork, used) and around.tidy(child.pid)):
                 return
-            if not (self._follow(child) and tidy()):
-                return
+            used = True
 
     def _await_load(self, child: Child) -> bool:
         """Wait until the solution is loaded; False once its failure is written down."""
-        while True:
-            end = child.watch.next()
-            kind, message = end.kind, end.message
-            if kind == "message" and message.get("k") == "ready":
-                child.watch.restart()
-                if self._inspecting:
-                    return True
-            elif kind == "message" and message.get("k") == "load":
-                if message.get("o") == "ok":
-                    return True
-                outcome = message.get("o")
-                kind = outcome if outcome in ("memory", "error", "output", "tampered") else "malformed"
-                return self._load_failed(kind, str(message.get("d"))[:300])
-            elif kind != "message":
-                return self._load_failed(kind, end.detail)
+        end = child.watch.next()
+        if end.message.get("k") != "ready":  # nothing of the solution has run yet
+            return self._load_failed("starved", end.detail)
+        if self._inspecting:
+            return True
+        self._beat()
+        child.watch.restart()
+        end = child.watch.next()
+        if end.kind != "message":
+            return self._load_failed(end.kind, end.detail)
+        outcome, detail = end.message.get("o"), str(end.message.get("d"))[:_DETAIL]
+        if end.message.get("k") != "load" or outcome not in ("ok", "memory", "error", "output", "tampered"):
+            return self._load_failed("malformed", "wrote to the result channel")
+        self._alone = end.message.get("alone") is True
+        return outcome == "ok" or self._load_failed(outcome, detail)
 
     def _load_failed(self, kind: str, detail: str) -> bool:
-        outcome = _OUTCOME_OF_END.get(kind, kind)
-        while not self.finished:
+        outcome = OUTCOME_OF_END.get(kind, kind)
+        while self._index < len(self._tests):
             if self._inspecting:
-                self._close(ok=False, why=f"cannot be inspected ({detail or kind})", methods=[], skipped=[])
+                self._broke(WatchEnd(kind, {}, detail))
             else:
-                self._set_rest(outcome, detail or _DETAIL_OF_END.get(kind, "ended while it was loaded"))
+                self._set_rest(outcome, detail or DETAIL_OF_END.get(kind, "ended while it was loaded"))
         return False
 
-    def _follow(self, child: Child) -> bool:
-        """Watch one run of the current test; False if the child cannot be used again."""
-        began, index, done = time.monotonic(), self._index, False
+    def _follow(self, child: Child, fork: bool, used: bool) -> bool:
+        """Watch one run of the current test; False if the child cannot be used again.
+
+        A child that has run a test before (`used`) may end for reasons of its own, and what it does
+        before it turns to this test is no news of this one: a fresh child will try it.
+        """
+        word = os.urandom(16).hex()
+        command = {"i": self._index, "start": len(self._outcomes), "fork": fork, "word": word}
+        try:
+            child.sock.send(json.dumps(command).encode("ascii"))
+        except OSError:
+            if not used:
+                self._lost("the solution's process ended")
+            return False
         child.watch.restart(child.pid)
+        began, turned, done = time.monotonic(), False, False
         while True:
             end = child.watch.next()
-            self._seconds += (time.monotonic() - began) if self._index == index else 0.0
-            began = time.monotonic()
-            message = end.message
+            now = time.monotonic()
+            self._seconds += 0.0 if done else now - began
+            began = now
+            if end.kind == "message" and end.message.get("w") != word:
+                end = WatchEnd("malformed", {}, "wrote to the result channel")
+            message, kind = end.message, end.message.get("k")
             if end.kind != "message":
-                self._broke(end)
+                if not (done or (used and (not turned or end.kind == "lost"))):
+                    self._broke(end)
                 return False
-            kind = message.get("k")
-            if kind == "run":
+            if kind == "run" and not turned:
+                turned = True
                 child.watch.restart(message["pid"] if isinstance(message.get("pid"), int) else None)
-            elif kind == "m" and self._index == index and not done:
-                if not self._method(message):
-                    self._broke(WatchEnd("malformed", {}, "wrote to the result channel"))
-                    return False
-                child.watch.restart()
-            elif kind == "inspected" and self._inspecting:
-                fields = {name: message.get(name) for name in ("ok", "why", "methods", "skipped")}
-                self._close(**fields)
-            elif kind == "done":
-                done = True
-                self._done(index, message.get("fixture"))
-                child.watch.restart()
             elif kind == "end":
-                if self._index == index and not done:
-                    self._lost(_exit_text(message.get("status")))
+                if not done:
+                    self._lost(exit_text(message.get("status")))
                 return True
+            elif done or not self._take(kind, message):
+                if not done:
+                    self._broke(WatchEnd("malformed", {}, "wrote to the result channel"))
+                return False
+            else:
+                done = kind != "m"
+                child.watch.restart()
+
+    def _take(self, kind: Any, message: dict[str, Any]) -> bool:
+        """Note what a run says of the current test; False if it is not its turn to say that."""
+        if kind == "inspected" and self._inspecting:
+            return self._inspected(message)
+        if self._inspecting:
+            return False
+        if kind == "done":
+            self._done(message.get("fixture"))
+            return True
+        return kind == "m" and self._method(message)
+
+    def _inspected(self, message: dict[str, Any]) -> bool:
+        fields = {name: message.get(name) for name in ("ok", "why", "methods", "skipped")}
+        lists = [fields["methods"], fields["skipped"]]
+        if not all(isinstance(some, list) and all(isinstance(n, str) for n in some) for some in lists):
+            return False
+        self._close(**fields)
+        return True
 
     def _method(self, message: dict[str, Any]) -> bool:
         keys = self._keys()
@@ -177,65 +233,38 @@ class JobRun:
         self._outcomes[keys[len(self._outcomes)]] = message["o"]
         self._hangs = 0
         if message["o"] != "pass" and not self._detail:
-            self._detail = f"{keys[len(self._outcomes) - 1]}: {str(message.get('d'))[:300]}"
+            self._detail = f"{keys[len(self._outcomes) - 1]}: {str(message.get('d'))[:_DETAIL]}"
+        self._beat()
         return True
 
-    def _done(self, index: int, fixture: Any) -> None:
+    def _done(self, fixture: Any) -> None:
         """The run came to its end: methods without an outcome share the fixture's."""
-        if self._index != index:
-            return
         if isinstance(fixture, list) and len(fixture) == 2 and fixture[0] in ("error", "memory", "tampered"):
             self._fixture = fixture[0]
-            self._detail = self._detail or str(fixture[1])[:300]
+            self._detail = self._detail or str(fixture[1])[:_DETAIL]
         if self._fixture == "tampered":
             self._outcomes = {}
         self._set_rest(self._fixture or "error", self._detail or "ended without an outcome")
 
+    def _invalid(self, why: str) -> None:
+        self._close(ok=False, why=why, methods=[], skipped=[])
+
     def _broke(self, end: WatchEnd) -> None:
-        if self._inspecting:
-            why = (
-                "hangs on its own"
-                if end.kind == "timeout"
-                else f"cannot be inspected ({end.detail or end.kind})"
-            )
-            self._close(ok=False, why=why, methods=[], skipped=[])
+        if self._inspecting and end.kind == "starved":
+            self._close(starved=True)
+        elif self._inspecting:
+            hangs = end.kind == "timeout"
+            self._invalid("hangs on its own" if hangs else f"cannot be inspected ({end.detail or end.kind})")
         elif end.kind == "malformed":
             self._outcomes = {}
             self._set_rest("tampered", end.detail)
         else:
-            detail = end.detail or _DETAIL_OF_END.get(end.kind, "")
-            self._set(_OUTCOME_OF_END[end.kind], detail)
+            detail = end.detail or DETAIL_OF_END.get(end.kind, "")
+            self._set(OUTCOME_OF_END[end.kind], detail)
 
     def _lost(self, detail: str) -> None:
         """The test's process ended without a verdict: the method in progress is an error."""
         if self._inspecting:
-            self._close(ok=False, why=f"cannot be inspected ({detail})", methods=[], skipped=[])
+            self._invalid(f"cannot be inspected ({detail})")
         else:
-            timed_out = detail == _CPU_TEXT
-            self._set("timeout" if timed_out else "error", detail)
-
-
-_METHOD_OUTCOMES = ("pass", "fail", "error", "memory", "output")
-_OUTCOME_OF_END = {
-    "timeout": "timeout",
-    "starved": "unknown",
-    "memory": "memory",
-    "processes": "error",
-    "malformed": "tampered",
-    "lost": "error",
-}
-_DETAIL_OF_END = {
-    "timeout": "timed out",
-    "starved": "the machine gave it no processor time",
-    "lost": "its process ended without a verdict",
-}
-_CPU_TEXT = "used up its processor time"
-
-
-def _exit_text(status: Any) -> str:
-    if not isinstance(status, int):
-        return "ended without a verdict"
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        return _CPU_TEXT if number == signal.SIGXCPU else f"died of signal {number} before its verdict"
-    return f"exited with code {os.WEXITSTATUS(status)} before its verdict"
+            self._set("timeout" if detail == CPU_TEXT else "error", detail)

@@ -1,7 +1,7 @@
 """Finding, measuring, killing and reaping everything that descends from this process.
 
 The zygote is pid 1 of its own namespace, or else a subreaper, so every orphan becomes its child:
-walking the children files of /proc from here finds every process that candidate code left.
+walking the process tree from here finds every process that candidate code left.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import signal
 from typing import NamedTuple
 
@@ -19,28 +20,36 @@ __all__ = [
     "die_with_parent",
     "kill_all",
     "kill_strays",
+    "own_rss",
     "run_delay",
+    "set_dumpable",
+    "shared_mappings",
+    "shares_with_forks",
     "usage",
 ]
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _ROUNDS = 200
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
+_SHARED = re.compile(rb"^\S+ ...s", re.MULTILINE)
+_libc = ctypes.CDLL(None, use_errno=True)
+# Without CONFIG_PROC_CHILDREN the tree is put together from every process's stat file, more slowly.
+_HAS_CHILDREN_FILES = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 
 
 class Usage(NamedTuple):
     """What the descendants use together."""
 
-    rss: int
-    """Bytes resident, without what each inherited from this process."""
+    memory: int
+    """Bytes, without what each inherited from this process."""
     tasks: int
     """Processes and threads."""
 
 
 def _prctl(option: int, argument: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, argument, 0, 0, 0) != 0:
+    if _libc.prctl(option, argument, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), f"prctl({option}) failed")
 
 
@@ -55,47 +64,115 @@ def adopt_orphans() -> None:
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
+def set_dumpable(dumpable: bool) -> None:
+    """Whether processes of the same uid may open our /proc files, /proc/PID/mem among them."""
+    _prctl(_PR_SET_DUMPABLE, int(dumpable))
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def own_rss() -> int:
+    """Bytes resident in this process."""
+    return int(_read("/proc/self/statm").split()[1]) * _PAGE
+
+
 def _children(pid: int) -> list[int]:
+    if not _HAS_CHILDREN_FILES:
+        return _tree().get(pid, [])
     found: list[int] = []
     try:
         for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
-                found += [int(child) for child in file.read().split()]
+            found += [int(child) for child in _read(f"/proc/{pid}/task/{task}/children").split()]
     except OSError:
         pass  # the process ended while we looked: it has no children any more
     return found
 
 
-def descendants() -> list[int]:
-    """Pids of everything below this process, parents before children."""
-    found: list[int] = []
-    queue = _children(os.getpid())
-    while queue:
-        found += queue
-        queue = [child for pid in queue for child in _children(pid)]
+def _tree() -> dict[int, list[int]]:
+    """Children by parent, of every process that /proc shows."""
+    found: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError, IndexError):  # it ended while we looked
+                parent = int(_read(f"/proc/{name}/stat").rpartition(b")")[2].split()[1])
+                found.setdefault(parent, []).append(int(name))
     return found
 
 
-def usage(base_rss: int) -> Usage:
-    """Measure the descendants; `base_rss` bytes of each are this process's own pages."""
-    rss = tasks = 0
-    for pid in descendants():
+def descendants() -> list[int]:
+    """Pids of everything below this process, parents before children."""
+    children = _children
+    if not _HAS_CHILDREN_FILES:
+        tree = _tree()
+        children = lambda pid: tree.get(pid, [])  # noqa: E731
+    found: list[int] = []
+    queue = children(os.getpid())
+    while queue:
+        found += queue
+        queue = [child for pid in queue for child in children(pid)]
+    return found
+
+
+def usage(base_rss: int, enough: int) -> Usage:
+    """Measure the descendants; `base_rss` bytes of each are this process's own pages.
+
+    Resident pages come first, which counts what forks share once for each of them; only a sum above
+    `enough` bytes is taken again by shares (PSS), which costs more.
+    """
+    pids = descendants()
+    memory = tasks = 0
+    for pid in pids:
         try:
-            with open(f"/proc/{pid}/statm", "rb") as file:
-                rss += max(0, int(file.read().split()[1]) * _PAGE - base_rss)
+            memory += max(0, int(_read(f"/proc/{pid}/statm").split()[1]) * _PAGE - base_rss)
             tasks += len(os.listdir(f"/proc/{pid}/task"))
-        except OSError:
+        except (OSError, IndexError):
             continue  # it ended while we looked
-    return Usage(rss, tasks)
+    if memory > enough:
+        memory = sum(_share(pid, base_rss) for pid in pids)
+    return Usage(memory, tasks)
+
+
+def _share(pid: int, base_rss: int) -> int:
+    """Proportional set size; resident size where the process hides it from us."""
+    with contextlib.suppress(OSError, IndexError):
+        for line in _read(f"/proc/{pid}/smaps_rollup").splitlines():
+            if line.startswith(b"Pss:"):
+                return int(line.split()[1]) << 10
+    with contextlib.suppress(OSError, IndexError):
+        return max(0, int(_read(f"/proc/{pid}/statm").split()[1]) * _PAGE - base_rss)
+    return 0
 
 
 def run_delay(pid: int) -> float | None:
     """Seconds that `pid` was ready to run and had to wait for a core; None if the kernel won't say."""
     try:
-        with open(f"/proc/{pid}/schedstat", "rb") as file:
-            return int(file.read().split()[1]) / 1e9
+        return int(_read(f"/proc/{pid}/schedstat").split()[1]) / 1e9
     except (OSError, IndexError, ValueError):
         return None
+
+
+def shared_mappings(pid: int | str) -> int:
+    """How many of its memory mappings a process shares with its forks. OSError if it won't show them."""
+    return len(_SHARED.findall(_read(f"/proc/{pid}/maps")))
+
+
+def shares_with_forks(pid: int, descriptors: int, mappings: int) -> bool:
+    """Whether a fork of `pid` is not a copy of it: threads, children, open files, shared memory.
+
+    `descriptors` and `mappings` are how many it has from us. What cannot be read counts as shared.
+    """
+    try:
+        return (
+            len(os.listdir(f"/proc/{pid}/task")) != 1
+            or bool(_children(pid))
+            or len(os.listdir(f"/proc/{pid}/fd")) != descriptors
+            or shared_mappings(pid) != mappings
+        )
+    except OSError:
+        return True
 
 
 def kill_strays(keep: int) -> bool:

@@ -59,6 +59,7 @@ class _Result(unittest.TestResult):
         self._sink = sink
         self._found: tuple[str, str] | None = None
         self.fixture: tuple[str, str] | None = None
+        self.passed = False
 
     def startTest(self, test: Any) -> None:
         self._found = None
@@ -104,6 +105,7 @@ class _Result(unittest.TestResult):
         outcome, detail = self._found or ("error", "ended without an outcome")
         if self._sink.exceeded:
             outcome, detail = "output", "printed more than the output limit"
+        self.passed = self.passed or outcome == "pass"
         self._report({"k": "m", "n": self._keys[id(test)], "o": outcome, "d": detail})
 
 
@@ -116,7 +118,16 @@ def test_classes(namespace: dict[str, Any], class_name: str | None) -> list[type
         and issubclass(value, unittest.TestCase)
         and value.__module__ == TEST_MODULE
     ]
-    return [cls for cls in own if class_name is None or cls.__name__ == class_name]
+    named = {cls.__name__: cls for cls in own if class_name is None or cls.__name__ == class_name}
+    return list(named.values())
+
+
+def _case(classes: list[type], key: str) -> Any:
+    """The test case for `Class.method`; the name of a generated method may hold a dot itself."""
+    for cls in classes:
+        if key.startswith(f"{cls.__name__}."):
+            return cls(key[len(cls.__name__) + 1 :])
+    raise LookupError(f"there is no test {key}")
 
 
 def run_methods(
@@ -140,14 +151,15 @@ def run_methods(
     sys.modules[TEST_MODULE] = module
     try:
         exec(code, module.__dict__)
-        classes = {cls.__name__: cls for cls in test_classes(module.__dict__, class_name)}
-        cases = [classes[key.rsplit(".", 1)[0]](key.rsplit(".", 1)[1]) for key in keys]
+        classes = test_classes(module.__dict__, class_name)
+        cases = [_case(classes, key) for key in keys]
     except (Exception, SystemExit) as error:  # noqa: BLE001  (a test text can raise anything)
         fixture = ("memory" if isinstance(error, MemoryError) else "error", describe(error))
     else:
         result = _Result(report, {id(case): key for case, key in zip(cases, keys, strict=True)}, sink)
         unittest.TestSuite(cases).run(result)
         fixture = result.fixture
-    if not guard.unittest_intact():
-        fixture = ("tampered", "the solution changed unittest")
+        # Nothing was gained where nothing passed, and looking copies some fifty pages of memory.
+        if result.passed and not (guard.unittest_intact() and guard.builtins_intact()):
+            fixture = ("tampered", "the solution changed unittest or the builtins")
     report({"k": "done", "fixture": fixture})

@@ -2,38 +2,86 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shutil
 import stat
+import time
 from collections.abc import Sequence
 
-__all__ = ["wipe"]
+__all__ = ["Scratch"]
+
+_SECONDS = 10.0
+"""Longer than any tree takes that fits into scratch; a living process may refill it for ever."""
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def wipe(folders: Sequence[str]) -> bool:
-    """Empty the folders; False if something could not be removed (the worker is then dirty)."""
-    return all([_empty(folder) for folder in folders])  # noqa: C419  (every folder is tried)
+class Scratch:
+    """Holds its folders open, so that what candidate code does to their paths cannot lead elsewhere."""
 
+    def __init__(self, folders: Sequence[str]) -> None:
+        self.home = folders[0]
+        self._open = [(path, os.open(path, _FOLDER)) for path in folders]
+        self._modes = {fd: stat.S_IMODE(os.fstat(fd).st_mode) for _, fd in self._open}
 
-def _empty(folder: str) -> bool:
-    with os.scandir(folder) as entries:
-        names = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries]
-    for path, is_dir in names:
+    def is_empty(self) -> bool:
+        return not any(os.listdir(fd) for _, fd in self._open)
+
+    def wipe(self) -> bool:
+        """Empty the folders; False if something could not be removed (the worker is then dirty)."""
         try:
-            if is_dir:
-                _open_up(path)
-                shutil.rmtree(path)
-            else:
-                os.unlink(path)
+            for path, fd in self._open:
+                now = os.fstat(fd)
+                if stat.S_IMODE(now.st_mode) != self._modes[fd]:
+                    os.fchmod(fd, self._modes[fd])
+                _empty(fd)
+                if not os.path.samestat(os.stat(path, follow_symlinks=False), now):
+                    return False
         except OSError:
             return False
+        return True
+
+    def remove(self) -> None:
+        """Empty the folders and remove those that are not mounts; this object is of no use afterwards."""
+        self.wipe()
+        for path, fd in self._open:
+            os.close(fd)
+            with contextlib.suppress(OSError):  # a mount goes with its namespace
+                os.rmdir(path)
+
+
+def _empty(folder: int) -> None:
+    deadline = time.monotonic() + _SECONDS
+    while names := os.listdir(folder):
+        for name in names:
+            _remove(folder, name)
+        if time.monotonic() > deadline:
+            raise TimeoutError("scratch fills up faster than it is emptied")
+
+
+def _remove(top: int, name: str) -> None:
+    """Unlink a file, or take one level off a tree: its subfolders move up to `top`.
+
+    A tree can be deeper than paths, recursion or open descriptors allow, and without permissions.
+    """
+    if _unlinked(top, name):
+        return
+    os.chmod(name, stat.S_IRWXU, dir_fd=top)
+    inner = os.open(name, _FOLDER, dir_fd=top)
+    try:
+        for child in os.listdir(inner):
+            if not _unlinked(inner, child):
+                os.chmod(child, stat.S_IRWXU, dir_fd=inner)  # moving a folder writes its ".."
+                os.rename(child, os.urandom(12).hex(), src_dir_fd=inner, dst_dir_fd=top)
+    finally:
+        os.close(inner)
+    os.rmdir(name, dir_fd=top)
+
+
+def _unlinked(folder: int, name: str) -> bool:
+    try:
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        return True
+    except IsADirectoryError:
+        return False
     return True
-
-
-def _open_up(folder: str) -> None:
-    """Make a tree removable that was left without permissions."""
-    os.chmod(folder, stat.S_IRWXU)
-    for path, folders, _ in os.walk(folder):
-        for name in folders:
-            if not os.path.islink(os.path.join(path, name)):
-                os.chmod(os.path.join(path, name), stat.S_IRWXU)

@@ -10,14 +10,17 @@ import json
 import select
 import socket
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from . import processes
 
-__all__ = ["SupervisorGoneError", "Watch", "WatchEnd"]
+__all__ = ["START_SECONDS", "WALL_FACTOR", "SupervisorGoneError", "Watch", "WatchEnd"]
 
 WALL_FACTOR = 4.0
 """A test may take this many times its timeout by the wall clock, however busy the machine is."""
+START_SECONDS = 20.0
+"""For what we do ourselves in a new child: its limits, and numpy where a text asks for it."""
 _TICK = 0.05
 _MAX_MESSAGE = 1 << 16
 
@@ -34,11 +37,22 @@ class WatchEnd(NamedTuple):
     detail: str = ""
 
 
+_MALFORMED = WatchEnd("malformed", {}, "wrote to the result channel")
+
+
 class Watch:
     """Reads one child's messages under the limits of one job."""
 
     def __init__(
-        self, sock: socket.socket, control: socket.socket, limits: dict[str, Any], base_rss: int
+        self,
+        sock: socket.socket,
+        control: socket.socket,
+        limits: dict[str, Any],
+        base_rss: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        run_delay: Callable[[int], float | None] = processes.run_delay,
+        usage: Callable[[int, int], processes.Usage] = processes.usage,
     ) -> None:
         self._sock = sock
         self._limits = limits
@@ -47,40 +61,51 @@ class Watch:
         self._poll.register(sock, select.POLLIN)
         self._poll.register(control, select.POLLIN)
         self._control = control.fileno()
+        self._clock, self._run_delay, self._usage = clock, run_delay, usage
         self._pid = 0
-        self._started = 0.0
-        self._credit = 0.0
+        self._timeout = START_SECONDS
+        self._started = self._sampled = clock()
+        self._waited = 0.0
+        self._crowded = False
 
-    def restart(self, pid: int | None = None) -> None:
-        """Start the clock anew, for the process `pid` where it is another than before."""
+    def restart(self, pid: int | None = None, seconds: float | None = None) -> None:
+        """Start the clock anew, for the process `pid` where it is another than before.
+
+        The time allowed is `seconds` where given, else the timeout among the limits.
+        """
         if pid is not None:
             self._pid = pid
-            self._credit = 0.0
-        self._started = time.monotonic()
+        self._timeout = float(self._limits["timeout"]) if seconds is None else seconds
+        self._started = self._sampled = self._clock()
+        self._waited = self._run_delay(self._pid) or 0.0
+        self._crowded = False
 
     def next(self) -> WatchEnd:
         """Wait for the child's next message, or for the limit that it breaks first."""
-        timeout = float(self._limits["timeout"])
-        deadline = self._started + timeout
-        wall = self._started + WALL_FACTOR * timeout
+        deadline = self._started + self._timeout
+        wall = self._started + WALL_FACTOR * self._timeout
         while True:
-            now = time.monotonic()
-            if now >= deadline:
-                extra, alone = self._starvation()
-                if extra > 0:
-                    deadline = min(deadline + extra, wall)
-                if now >= deadline:
-                    starved = now >= wall and extra > 0 and alone
-                    return WatchEnd("starved" if starved else "timeout", {})
+            now = self._clock()
+            if now - self._sampled >= _TICK:
+                self._sampled = now
+                broken = self._over_limits()
+                if broken is not None:
+                    return broken
+            # What was sent in time counts even where we were kept from reading it in time.
             ready = self._poll.poll(max(0.0, min(_TICK, deadline - now)) * 1000)
             for descriptor, _ in ready:
                 if descriptor == self._control:
                     raise SupervisorGoneError
             if ready:
                 return self._read()
-            broken = self._over_limits()
-            if broken is not None:
-                return broken
+            now = self._clock()
+            if now >= deadline:
+                deadline = self._started + self._timeout + self._starvation()
+                if now >= deadline:
+                    return WatchEnd("timeout", {})
+                if now >= wall:
+                    return WatchEnd("timeout" if self._crowded else "starved", {})
+                deadline = min(deadline, wall)
 
     def _read(self) -> WatchEnd:
         try:
@@ -90,27 +115,23 @@ class Watch:
         if not data:
             return WatchEnd("lost", {})
         if flags & socket.MSG_TRUNC:
-            return WatchEnd("malformed", {}, "wrote to the result channel")
+            return _MALFORMED
         try:
             message = json.loads(data)
         except (ValueError, RecursionError):
-            return WatchEnd("malformed", {}, "wrote to the result channel")
-        if not isinstance(message, dict):
-            return WatchEnd("malformed", {}, "wrote to the result channel")
-        return WatchEnd("message", message)
+            return _MALFORMED
+        return WatchEnd("message", message) if isinstance(message, dict) else _MALFORMED
 
-    def _starvation(self) -> tuple[float, bool]:
-        """(seconds of waiting for a core not yet credited, whether nobody but the test can be the cause)."""
-        delay = processes.run_delay(self._pid) if self._pid else None
-        if delay is None:
-            return 0.0, False
-        extra, self._credit = delay - self._credit, delay
-        # One process and one thread beside the child that forked it: it did not crowd itself out.
-        return extra, processes.usage(self._base_rss).tasks <= 2
+    def _starvation(self) -> float:
+        """Seconds since the start in which the process was ready to run and no core was free."""
+        delay = self._run_delay(self._pid) if self._pid else None
+        return 0.0 if delay is None else max(0.0, delay - self._waited)
 
     def _over_limits(self) -> WatchEnd | None:
-        used = processes.usage(self._base_rss)
-        if used.rss > self._limits["memory_mb"] << 20:
+        used = self._usage(self._base_rss, self._limits["memory_mb"] << 20)
+        # One process and one thread beside the child that forked it cannot crowd itself out.
+        self._crowded = self._crowded or used.tasks > 2
+        if used.memory > self._limits["memory_mb"] << 20:
             return WatchEnd("memory", {}, "used more memory than the limit")
         if used.tasks > self._limits["processes"] + 2:
             return WatchEnd("processes", {}, "started more processes than the limit")

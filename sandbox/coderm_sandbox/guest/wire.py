@@ -10,7 +10,16 @@ import socket
 import struct
 from typing import Any
 
-__all__ = ["HEADER", "MAX_FRAME", "FrameError", "decode_body", "encode", "recv_frame", "send_frame"]
+__all__ = [
+    "HEADER",
+    "MAX_FRAME",
+    "FrameError",
+    "decode_body",
+    "encode",
+    "recv_frame",
+    "send_frame",
+    "weight",
+]
 
 HEADER = struct.Struct("!I")
 MAX_FRAME = 64 * 1024 * 1024
@@ -18,6 +27,12 @@ MAX_FRAME = 64 * 1024 * 1024
 
 class FrameError(Exception):
     """The peer sent something that is not a frame."""
+
+
+def weight(text: str) -> int:
+    """Bytes that `text` takes in a frame, or a little more than that where it is short."""
+    most = 12 * len(text) + 2  # two escapes of six for a character beyond the basic plane
+    return most if most < 1 << 20 else len(json.dumps(text))
 
 
 def encode(message: dict[str, Any]) -> bytes:

@@ -3,7 +3,8 @@
 Requests come one at a time over the control socket:
   {"op": "run", "solution", "tests": [{"s": source, "c": class or null, "m": [methods]}], "limits"}
   {"op": "inspect", "tests", "limits"}
-Answers: one {"i": index, ...} per test, in order, then {"end": true, "clean": bool}.
+Answers: one {"i": index, ...} per test, in order, then {"end": true, "clean": bool}; {"alive": true}
+now and then where nothing else is sent for long.
 """
 
 from __future__ import annotations
@@ -11,16 +12,16 @@ from __future__ import annotations
 import gc
 import importlib
 import os
-import resource
 import signal
 import socket
 import sys
 import types
 from typing import Any
 
-from . import processes, scratch, wire
-from .child import child_main
+from . import processes, wire
+from .child import DESCRIPTORS, child_main
 from .jobrun import Child, JobRun
+from .scratch import Scratch
 from .watch import SupervisorGoneError, Watch
 
 __all__ = ["main"]
@@ -32,6 +33,8 @@ PRELOAD = [
     *("string", "struct", "tempfile", "textwrap", "threading", "time", "traceback", "typing", "uuid"),
 ]
 _COMPILED_TESTS = 1024
+_COMPILED_CHARACTERS = 1 << 18
+"""Longer tests are compiled in the process that runs them, at its cost."""
 
 
 def _compile(source: str) -> types.CodeType | None:
@@ -44,11 +47,12 @@ def _compile(source: str) -> types.CodeType | None:
 class Zygote:
     """Serves requests until the control socket closes."""
 
-    def __init__(self, control: socket.socket, folders: list[str]) -> None:
+    def __init__(self, control: socket.socket, scratch: Scratch) -> None:
         self._control = control
-        self._folders = folders
+        self._scratch = scratch
         self._cache: dict[str, types.CodeType | None] = {}
-        self._base_rss = _own_rss()
+        self._base_rss = 0
+        self._mappings = processes.shared_mappings("self")
 
     def serve(self) -> None:
         while True:
@@ -57,18 +61,23 @@ class Zygote:
                 return
             try:
                 clean = self._job(request)
-            except SupervisorGoneError:
+                wire.send_frame(self._control, {"end": True, "clean": clean})
+            except (SupervisorGoneError, ConnectionError):
                 return
-            clean = processes.kill_all() and scratch.wipe(self._folders) and clean
-            wire.send_frame(self._control, {"end": True, "clean": clean})
             if not clean:
                 return
 
-    def _compiled(self, source: str) -> types.CodeType | None:
+    def _compiled(self, test: dict[str, Any]) -> types.CodeType | None:
+        """The code of a test; None leaves compiling to the child, or there is nothing left to run."""
+        source = test["s"]
+        if len(source) > _COMPILED_CHARACTERS:
+            return None
         if source not in self._cache:
             while len(self._cache) >= _COMPILED_TESTS:
                 del self._cache[next(iter(self._cache))]
             self._cache[source] = _compile(source)
+        if self._cache[source] is None:
+            test["m"] = []  # it is no test
         return self._cache[source]
 
     def _spawn(self, request: dict[str, Any], codes: list[types.CodeType | None]) -> Child:
@@ -78,9 +87,8 @@ class Zygote:
             try:
                 os.setsid()
                 solution = request["solution"] if request["op"] == "run" else None
-                child_main(
-                    theirs, solution, request["tests"], codes.__getitem__, request["limits"], self._folders[0]
-                )
+                limits, home = request["limits"], self._scratch.home
+                child_main(theirs, solution, request["tests"], codes.__getitem__, limits, home)
             finally:
                 os._exit(70)
         theirs.close()
@@ -88,26 +96,29 @@ class Zygote:
 
     def _job(self, request: dict[str, Any]) -> bool:
         """Run all tests of one request; True if nothing of it can have been left behind."""
+        self._base_rss = processes.own_rss()
         run = JobRun(request, lambda message: wire.send_frame(self._control, message))
-        codes = [self._compiled(test["s"]) if request["op"] == "run" else None for test in request["tests"]]
+        codes: list[types.CodeType | None] = [None] * len(request["tests"])
+        if request["op"] == "run":
+            codes = [self._compiled(test) for test in request["tests"]]
         clean = True
-        while not run.finished and clean:
+        while clean and not run.finished():
             child = self._spawn(request, codes)
             try:
-                run.drive(child, lambda pid=child.pid: self._tidy(pid))  # type: ignore[misc]
+                run.drive(child, self)
             finally:
                 child.sock.close()
-                clean = processes.kill_all() and scratch.wipe(self._folders)
+                clean = processes.kill_all() and self._scratch.wipe()
         return clean
 
-    def _tidy(self, child: int) -> bool:
+    def forkable(self, pid: int) -> bool:
+        """Whether all that the loaded solution holds is memory of its own, which a fork copies."""
+        shares = processes.shares_with_forks(pid, DESCRIPTORS, self._mappings)
+        return not shares and self._scratch.is_empty()
+
+    def tidy(self, pid: int) -> bool:
         """Between two tests: no stray process, nothing in scratch. False asks for a new child."""
-        return processes.kill_strays(child) and scratch.wipe(self._folders)
-
-
-def _own_rss() -> int:
-    with open("/proc/self/statm", "rb") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
+        return processes.kill_strays(pid) and self._scratch.wipe()
 
 
 def _become(uid: int) -> None:
@@ -124,20 +135,26 @@ def main(arguments: list[str]) -> None:
     os.closerange(control_fd + 1, 1024)
     if uid >= 0:
         _become(uid)
+    processes.set_dumpable(False)
     if os.getpid() == 1:
         processes.die_with_parent()  # the namespace dies with us; without one, serve() must clean up
     processes.adopt_orphans()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+    sys.path[:] = [entry for entry in sys.path if entry not in ("", "/sandbox")]
     for name in PRELOAD:
         importlib.import_module(name)
-    sys.path[:] = [entry for entry in sys.path if entry not in ("", "/sandbox")]
     control = socket.socket(fileno=control_fd)
-    zygote = Zygote(control, folders)
+    scratch = Scratch(folders)
+    zygote = Zygote(control, scratch)
     gc.collect()
     gc.freeze()
-    wire.send_frame(control, {"ready": True, "python": sys.version.split()[0], "rss": _own_rss()})
+    hello = {"ready": True, "python": sys.version.split()[0], "rss": processes.own_rss()}
+    wire.send_frame(control, hello)
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
-    zygote.serve()
+    try:
+        zygote.serve()
+    finally:
+        scratch.remove()

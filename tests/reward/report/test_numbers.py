@@ -130,7 +130,7 @@ def test_summary_rows_say_what_happened(record):
     assert rows["rollouts"] == "4"
     assert rows["groups"] == "1 (1 prompt)"
     assert rows["tests parsed"] == "3 (from 4 responses)"
-    assert rows["tests dropped"] == "2: 2 truncated"
+    assert rows["dropped in parsing"] == "2: 2 truncated"
     assert rows["mean reward"] == "0.625"
     assert (
         rows["class verdicts"] == "pass 4 (44.4%), fail 1 (11.1%), invalid_test 3 (33.3%), unknown 1 (11.1%)"

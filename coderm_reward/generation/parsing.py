@@ -1,0 +1,188 @@
+"""From model responses to unit tests. Pure: nothing is executed, and no text makes it raise.
+
+The steps, one module each: the Python source of a response (response_code), its statements without
+stand-ins for the code under test (placeholders, statements), its test classes (case_classes), and here one
+UnitTest per class with what it needs. The runner at the end of a text (`unittest.main()`, the loader and
+runner lines of CodeRM's published artefacts), prints, other loose code and imports that nothing reads (a
+package that is missing would make the test invalid) are left out; comments stay.
+
+Counters. These say that something was thrown away (a response, unless said otherwise):
+
+- `no_code`: prose, or a block in another language
+- `does_not_parse`: not even one whole function of it
+- `no_test_class`: code without any test
+- `no_test_method` (a class): nothing in it that can run, e.g. only parametrised methods
+- `bad_method` (a method): takes arguments that nothing gives it; the class keeps its other methods
+- `no_mention` (a class, or an assertion outside one): never mentions the function under test
+- `superseded` (a class): the response defines one of the same name further down
+- `duplicate` (a class): equal to an earlier one up to formatting and comments; its vote is in `copies`
+
+Those with the prefix `repaired_` count responses whose tests were kept but changed; they take nothing away:
+
+- `repaired_truncated`, `repaired_syntax`: methods or statements that do not parse were cut out
+- `repaired_import`: an import of a made-up module such as `your_module` was dropped
+- `repaired_redefinition`: a copy of the function under test was dropped; the test would have judged that
+- `repaired_runner`, `repaired_loose_code`: a statement that runs tests, or prints or calls something
+- `repaired_pytest`, `repaired_asserts`: test functions or assertions outside functions became methods
+- `repaired_missing_import`: `import unittest` was added
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from coderm_reward.generation.case_classes import case_classes, case_methods, with_cases
+from coderm_reward.generation.response_code import response_code
+from coderm_reward.generation.statements import Part, Statement, statements
+from coderm_reward.source import FunctionNode, likely_entry_point, normalised_id, safe_parse
+from coderm_reward.types import TestSuite, UnitTest, content_hash
+
+__all__ = ["REPAIRED", "parse_responses"]
+
+REPAIRED = "repaired_"
+"""Prefix of the counters that count changes to kept tests instead of what was thrown away."""
+
+
+def parse_responses(responses: Sequence[str], entry_point: str | None, prompt_hash: str = "") -> TestSuite:
+    """Return the suite of the unit tests in these responses, with counters (see above).
+
+    Without an entry point it is taken to be the function that most of the tests call and none defines.
+    Tests come in the order of the responses; of equal ones the first is kept, with the number of its copies.
+    """
+    tests, counts = _parse_all(responses, entry_point)
+    if entry_point is None:
+        trees = (safe_parse(test.source) for test in tests)
+        entry_point = likely_entry_point(tree for tree in trees if tree is not None)
+        if entry_point is not None:
+            tests, counts = _parse_all(responses, entry_point)
+    return TestSuite(
+        prompt_hash=prompt_hash,
+        tests=tuple(tests),
+        responses=len(responses),
+        dropped={reason: counts[reason] for reason in sorted(counts) if counts[reason]},
+    )
+
+
+def _parse_all(responses: Sequence[str], entry_point: str | None) -> tuple[list[UnitTest], Counter[str]]:
+    counts: Counter[str] = Counter()
+    tests: dict[str, UnitTest] = {}
+    for index, response in enumerate(responses):
+        own: Counter[str] = Counter()
+        try:
+            found = list(_parse_one(response, entry_point, own))
+        except RecursionError:  # a tree too deep to walk or to print
+            found, own = [], Counter(does_not_parse=1)
+        for reason, n in own.items():
+            counts[reason] += (n > 0 and bool(found)) if reason.startswith(REPAIRED) else n
+        for test in found:
+            first = tests.setdefault(test.id, msgspec.structs.replace(test, response=index, copies=0))
+            tests[test.id] = msgspec.structs.replace(first, copies=first.copies + 1)
+            counts["duplicate"] += first.copies > 0
+    return list(tests.values()), counts
+
+
+def _parse_one(response: str, entry_point: str | None, counts: Counter[str]) -> Iterator[UnitTest]:
+    """Yield the tests of one response: one per class that no other test class of it inherits from."""
+    source = response_code(response, counts)
+    tree = None if source is None else safe_parse(source)
+    if source is None or tree is None:
+        return
+    found = statements(source, tree, entry_point, counts)
+    found = with_cases(found, entry_point, counts)
+    classes = {s.node.name: s.node for s in found if isinstance(s.node, ast.ClassDef)}
+    cases = case_classes(found)
+    inherited = {getattr(base, "id", "") for node in cases.values() for base in node.bases}
+    targets = [name for name in cases if name not in inherited]
+    if not targets:
+        counts["no_test_class"] += not counts["no_mention"]
+        return
+    counts["repaired_runner"] += sum(s.part is Part.RUNNER for s in found)
+    counts["repaired_loose_code"] += sum(s.part is Part.LOOSE and not _is_docstring(s.node) for s in found)
+    for name in targets:
+        methods = case_methods(name, classes)
+        runnable = sorted(method for method, can_run in methods.items() if can_run)
+        if not runnable:
+            counts["no_test_method"] += 1
+            continue
+        counts["bad_method"] += len(methods) - len(runnable)
+        kept = _needed(name, found, cases)
+        if entry_point is not None and not _mentions(name, kept, entry_point):
+            counts["no_mention"] += 1
+            continue
+        text = _source(kept, counts)
+        test_id = content_hash(normalised_id(text), name)
+        yield UnitTest(id=test_id, source=text, class_name=name, methods=tuple(runnable))
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _needed(target: str, found: Sequence[Statement], cases: dict[str, ast.ClassDef]) -> list[Statement]:
+    """Return the statements of a target's test: all helpers, and of the rest what is read."""
+
+    def is_helper(s: Statement) -> bool:
+        is_test = any(name in cases for name in s.binds)
+        is_test |= isinstance(s.node, FunctionNode) and s.node.name.startswith("test")
+        return s.part is Part.DEFINITION and not is_test
+
+    kept = [target in s.binds or is_helper(s) for s in found]
+    pending = [s for s, keep in zip(found, kept, strict=True) if keep]
+    needed: set[str] = set()
+    while pending:
+        needed |= {name for s in pending for name in s.needs}
+        pending = []
+        for i, s in enumerate(found):
+            usable = s.part in (Part.IMPORT, Part.DEFINITION, Part.DATA)
+            if not kept[i] and usable and (s.binds & needed or _always(s.node)):
+                kept[i] = True
+                pending.append(s)
+    return [s for s, keep in zip(found, kept, strict=True) if keep]
+
+
+def _always(node: ast.stmt) -> bool:
+    """Whether an import is kept even if nothing reads its names."""
+    return isinstance(node, ast.ImportFrom) and (node.module == "__future__" or node.names[0].name == "*")
+
+
+def _mentions(target: str, kept: Sequence[Statement], entry_point: str) -> bool:
+    """Whether a test class, or what it uses, reads the function under test."""
+    reached, agenda = set[str](), [target]
+    while agenda:
+        name = agenda.pop()
+        for s in kept:
+            if name not in s.binds:
+                continue
+            attributes = (n.attr for n in ast.walk(s.node) if isinstance(n, ast.Attribute))
+            if entry_point in s.needs or entry_point in attributes:
+                return True
+            agenda += s.needs - reached
+            reached |= s.needs
+    return False
+
+
+def _source(kept: Sequence[Statement], counts: Counter[str]) -> str:
+    """Return the text of a test: its imports first, with those from unittest that it forgot."""
+    imports = [s for s in kept if s.part is Part.IMPORT]
+    future = [s.text for s in imports if isinstance(s.node, ast.ImportFrom) and s.node.module == "__future__"]
+    bound = {name for s in kept for name in s.binds}
+    missing = {name for s in kept for name in s.needs} - bound
+    added = ["import unittest"] if "unittest" in missing else []
+    added += [
+        f"from unittest import {name}" for name in ("TestCase", "IsolatedAsyncioTestCase") if name in missing
+    ]
+    counts["repaired_missing_import"] += len(added)
+    head = [*future, *added, *(s.text for s in imports if s.text not in future)]
+    parts = ["\n".join(dict.fromkeys(head))]
+    previous: Part | None = None
+    for s in kept:
+        if s.part is Part.IMPORT:
+            continue
+        separator = "\n" if s.part is Part.DATA and previous is Part.DATA else "\n\n"
+        parts.append(separator + s.text)
+        previous = s.part
+    return "\n".join(parts).strip("\n") + "\n"

@@ -1,0 +1,35 @@
+"""One table from how a run ended to what that says of the program."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+__all__ = ["CPU_TEXT", "DETAIL_OF_END", "OUTCOME_OF_END", "exit_text"]
+
+OUTCOME_OF_END = {
+    "timeout": "timeout",
+    "starved": "unknown",
+    "memory": "memory",
+    "processes": "error",
+    "malformed": "tampered",
+    "lost": "error",
+}
+"""From WatchEnd.kind to an outcome."""
+DETAIL_OF_END = {
+    "timeout": "timed out",
+    "starved": "the machine gave it no processor time",
+    "lost": "its process ended without a verdict",
+}
+CPU_TEXT = "used up its processor time"
+
+
+def exit_text(status: Any) -> str:
+    """Say in words how a process ended before its verdict, from its wait status."""
+    if not isinstance(status, int):
+        return "ended without a verdict"
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        return CPU_TEXT if number == signal.SIGXCPU else f"died of signal {number} before its verdict"
+    return f"exited with code {os.WEXITSTATUS(status)} before its verdict"
