@@ -26,6 +26,7 @@ class Sandbox:
     def __init__(self, variant: str | None = None, **options: Any) -> None:
         self.limits = options.setdefault("limits", Limits(timeout=0.5, memory_mb=256))
         options.setdefault("workers", 1)
+        options.setdefault("python", os.environ.get("CODERM_SANDBOX_PYTHON"))  # to try another version by hand
         self.loop = asyncio.new_event_loop()
         self.pool = SandboxPool(**options)
         found = pool_module.launches

@@ -55,7 +55,7 @@ def test_no_interface_but_its_own_loopback(walled: Any) -> None:
     expect(walled, "", body + "self.assertEqual([line.split(':')[0].strip() for line in lines], ['lo'])")
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", "/etc/shadow", "/sys", "/var", "/boot", "/usr/bin"])
+@pytest.mark.parametrize("path", ["/etc/passwd", "/etc/shadow", "/sys", "/var", "/boot", "/usr/bin/env", "/bin/sh"])
 def test_no_file_of_the_host(walled: Any, path: str) -> None:
     expect(walled, "import os\n", f"self.assertFalse(os.path.exists({path!r}))")
 

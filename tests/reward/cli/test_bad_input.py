@@ -74,7 +74,7 @@ def parquet_without_the_column(folder: Path) -> None:
 BASE = ["score", "dump.jsonl", "--tests", "tests.jsonl"]
 CASES: dict[str, tuple[Callable[[Path], None], list[str], int, list[str]]] = {
     "a missing dump": (nothing, ["score", "none.jsonl", "--tests", "tests.jsonl"], 2, ["none.jsonl"]),
-    "an empty dump": (empty, BASE, 2, ["dump.jsonl", "no rows"]),
+    "an empty dump": (empty, BASE, 2, ["dump.jsonl is empty"]),
     "a directory without rows": (only_an_empty_directory, BASE, 2, ["dump.jsonl"]),
     "truncated JSON": (truncated, BASE, 2, ["dump.jsonl:2", "--on-bad-row skip"]),
     "a missing tests file": (nothing, ["score", "dump.jsonl", "--tests", "none.jsonl"], 2, ["none.jsonl"]),

@@ -1,0 +1,214 @@
+"""The command line: `python -m coderm_sandbox run PAIRS.jsonl --out RESULTS.jsonl`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, NoReturn
+
+from coderm_sandbox.errors import SandboxError
+from coderm_sandbox.host import host_facts
+from coderm_sandbox.isolation import LEVELS
+from coderm_sandbox.pairs import RowError, check_rows, read_pairs, verdicts
+from coderm_sandbox.pool import SandboxPool
+from coderm_sandbox.types import Limits
+
+__all__ = ["main"]
+
+_BAD_INPUT, _NO_SANDBOX = 2, 3
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_MORE = """
+input, one JSON object per line:
+  {"id": "a1", "solution": "def f(x): ...", "unit_test": "import unittest\\nclass T(unittest.TestCase): ..."}
+output, one per row of the input and in its order:
+  {"id": "a1", "verdict": "fail", "methods": {"test_a": "pass", "test_b": "fail"}, "judge": "inline",
+   "seconds": 0.004}
+
+The solution's names are visible to the test, which may also import them from `solution`. A verdict is
+pass, fail, error, timeout, memory, output, tampered, invalid_test (the test is none, whatever the
+solution) or unknown (the sandbox failed; says nothing of the solution).
+
+exit code: 0 all rows have a verdict; 2 the input or an option is wrong, nothing was written;
+3 no sandbox can be had here; 130, 143, 129 after Ctrl-C, SIGTERM, SIGHUP.
+
+example:
+  python -m coderm_sandbox run pairs.jsonl --out - --timeout 1 | grep -c '"verdict": "pass"'
+"""
+
+
+class _Failure(Exception):
+    """Ends the command with one sentence and an exit code."""
+
+    def __init__(self, text: str, code: int = _BAD_INPUT) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise _Failure(f"{message} (see `{self.prog} --help`)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m coderm_sandbox", description="Run solutions against unit tests, isolated.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser(
+        "run",
+        help="run (solution, unit test) pairs from a JSONL file and write their verdicts",
+        description="Run (solution, unit test) pairs and write one verdict per pair.",
+        epilog=_MORE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    run.add_argument("pairs", metavar="PAIRS.jsonl", help="the pairs; - reads stdin")
+    run.add_argument("--out", required=True, metavar="RESULTS.jsonl", help="where verdicts go; - writes stdout")
+    run.add_argument("--workers", type=int, metavar="N", help="worker processes (default: one per usable core)")
+    run.add_argument("--timeout", type=float, default=2.0, metavar="S", help="seconds per test method (%(default)s)")
+    run.add_argument("--memory", type=int, default=1024, metavar="MIB", help="MiB per solution (%(default)s)")
+    run.add_argument(
+        "--isolation",
+        choices=LEVELS,
+        default="bubblewrap",
+        help="bubblewrap (default), or none: no protection from what the solutions do",
+    )
+    run.add_argument("--python", metavar="EXE", help="the interpreter that runs them (default: this one)")
+    return parser
+
+
+@contextlib.contextmanager
+def _input(name: str) -> Iterator[BinaryIO]:
+    """The input as a file that can be read twice."""
+    try:
+        with contextlib.ExitStack() as stack:
+            file: BinaryIO
+            if name == "-":
+                source: BinaryIO = sys.stdin.buffer
+            else:
+                source = stack.enter_context(open(name, "rb"))
+            if source.seekable() and name != "-":
+                file = source
+            else:
+                file = stack.enter_context(tempfile.TemporaryFile())
+                shutil.copyfileobj(source, file)
+                file.seek(0)
+            yield file
+    except OSError as error:
+        if error.filename != name and name != "-":
+            raise
+        raise _Failure(f"{name} cannot be read: {error.strerror}; name a JSONL file of pairs, or -") from None
+
+
+@contextlib.contextmanager
+def _output(name: str) -> Iterator[Callable[[str], None]]:
+    """Write lines to a new file that takes its name only when all is written; or to stdout, or a pipe."""
+    path = Path(name)
+    try:
+        if name == "-":
+            yield lambda line: _print(line)
+            sys.stdout.flush()
+        elif path.exists() and not stat.S_ISREG(path.stat().st_mode):
+            with open(path, "w", encoding="ascii") as file:
+                yield lambda line: _discard(file.write(line))
+        else:
+            with contextlib.ExitStack() as undo:
+                descriptor, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+                undo.callback(lambda: Path(partial).unlink(missing_ok=True))
+                with open(descriptor, "w", encoding="ascii") as file:
+                    yield lambda line: _discard(file.write(line))
+                os.chmod(partial, 0o666 & ~_umask())
+                os.replace(partial, path)
+                undo.pop_all()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _Failure(f"{name} cannot be written: {error.strerror}; choose another --out") from None
+
+
+def _discard(_: object) -> None: ...
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(line)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def _progress(total: int) -> Callable[[int], None]:
+    if not sys.stderr.isatty():
+        return _discard  # type: ignore[return-value]
+    return lambda done: print(f"\r{done}/{total} pairs", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+
+async def _run(options: argparse.Namespace) -> None:
+    try:
+        limits = Limits(timeout=options.timeout, memory_mb=options.memory)
+        pool = SandboxPool(workers=options.workers, limits=limits, isolation=options.isolation, python=options.python)
+    except ValueError as error:
+        raise _Failure(str(error)) from None
+    with _input(options.pairs) as file:
+        try:
+            total = check_rows(file)
+        except RowError as error:
+            raise _Failure(f"{options.pairs}: {error}") from None
+        file.seek(0)
+        with _output(options.out) as write:
+            async with pool:
+                async for row in verdicts(pool, read_pairs(file), _progress(total)):
+                    write(json.dumps(row) + "\n")
+
+
+async def _until_signalled(options: argparse.Namespace) -> int:
+    """Run; a signal cancels it, which kills every worker, and becomes the exit code."""
+    task = asyncio.ensure_future(_run(options))
+    received: list[int] = []
+
+    def stop(number: int) -> None:
+        received.append(number)
+        task.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop, number)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not received:
+            raise
+        return 128 + received[0]
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    try:
+        options = _parser().parse_args(arguments)
+        return asyncio.run(_until_signalled(options))
+    except _Failure as failure:
+        print(f"coderm_sandbox: {failure}", file=sys.stderr)
+        return failure.code
+    except SandboxError as error:
+        print(f"coderm_sandbox: {error}", file=sys.stderr)
+        for fact in host_facts():
+            if fact.ok is False and fact.advice:
+                print(f"coderm_sandbox: {fact.name}: {fact.found}; {fact.advice}", file=sys.stderr)
+        return _NO_SANDBOX
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on: nothing to flush
+        return 128 + signal.SIGPIPE
+
+
+if __name__ == "__main__":
+    sys.exit(main())
