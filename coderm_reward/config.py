@@ -51,7 +51,7 @@ class SandboxConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     isolation: Isolation = "bubblewrap"
     sandbox_python: str | None = None
     """Interpreter whose packages candidate code may import; None means the one that runs us."""
-    timeout: Positive = 2.0
+    timeout: Positive = 1.0
     """Seconds one test method (or loading the solution) may take, without the time that the machine
     kept it waiting for a core."""
     memory: PositiveInt = 1024
