@@ -12,9 +12,9 @@ import signal
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn, TextIO
 
 from coderm_sandbox.errors import SandboxError
 from coderm_sandbox.host import host_facts
@@ -60,7 +60,9 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m coderm_sandbox", description="Run solutions against unit tests, isolated.")
+    parser = _Parser(
+        prog="python -m coderm_sandbox", description="Run solutions against unit tests, isolated."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser(
         "run",
@@ -70,9 +72,15 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     run.add_argument("pairs", metavar="PAIRS.jsonl", help="the pairs; - reads stdin")
-    run.add_argument("--out", required=True, metavar="RESULTS.jsonl", help="where verdicts go; - writes stdout")
-    run.add_argument("--workers", type=int, metavar="N", help="worker processes (default: one per usable core)")
-    run.add_argument("--timeout", type=float, default=2.0, metavar="S", help="seconds per test method (%(default)s)")
+    run.add_argument(
+        "--out", required=True, metavar="RESULTS.jsonl", help="where verdicts go; - writes stdout"
+    )
+    run.add_argument(
+        "--workers", type=int, metavar="N", help="worker processes (default: one per usable core)"
+    )
+    run.add_argument(
+        "--timeout", type=float, default=2.0, metavar="S", help="seconds per test method (%(default)s)"
+    )
     run.add_argument("--memory", type=int, default=1024, metavar="MIB", help="MiB per solution (%(default)s)")
     run.add_argument(
         "--isolation",
@@ -84,60 +92,68 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-@contextlib.contextmanager
-def _input(name: str) -> Iterator[BinaryIO]:
+def _open_input(name: str) -> BinaryIO:
     """The input as a file that can be read twice."""
     try:
-        with contextlib.ExitStack() as stack:
-            file: BinaryIO
-            if name == "-":
-                source: BinaryIO = sys.stdin.buffer
-            else:
-                source = stack.enter_context(open(name, "rb"))
-            if source.seekable() and name != "-":
-                file = source
-            else:
-                file = stack.enter_context(tempfile.TemporaryFile())
-                shutil.copyfileobj(source, file)
-                file.seek(0)
-            yield file
+        file: BinaryIO = sys.stdin.buffer if name == "-" else open(name, "rb")  # noqa: SIM115
+        if name != "-" and file.seekable():
+            return file
+        copy = tempfile.TemporaryFile()  # noqa: SIM115
+        shutil.copyfileobj(file, copy)
+        copy.seek(0)
+        return copy
     except OSError as error:
-        if error.filename != name and name != "-":
-            raise
         raise _Failure(f"{name} cannot be read: {error.strerror}; name a JSONL file of pairs, or -") from None
 
 
-@contextlib.contextmanager
-def _output(name: str) -> Iterator[Callable[[str], None]]:
-    """Write lines to a new file that takes its name only when all is written; or to stdout, or a pipe."""
-    path = Path(name)
-    try:
-        if name == "-":
-            yield lambda line: _print(line)
-            sys.stdout.flush()
-        elif path.exists() and not stat.S_ISREG(path.stat().st_mode):
-            with open(path, "w", encoding="ascii") as file:
-                yield lambda line: _discard(file.write(line))
-        else:
-            with contextlib.ExitStack() as undo:
-                descriptor, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-                undo.callback(lambda: Path(partial).unlink(missing_ok=True))
-                with open(descriptor, "w", encoding="ascii") as file:
-                    yield lambda line: _discard(file.write(line))
-                os.chmod(partial, 0o666 & ~_umask())
-                os.replace(partial, path)
-                undo.pop_all()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise _Failure(f"{name} cannot be written: {error.strerror}; choose another --out") from None
+class _Output:
+    """A new file that takes its name only when all is written; or stdout, or whatever is no file."""
 
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._path = Path(name)
+        self._partial: str | None = None
+        with self._explained():
+            if name == "-":
+                self._file: TextIO = sys.stdout
+            elif self._path.exists() and not stat.S_ISREG(self._path.stat().st_mode):
+                self._file = open(name, "w", encoding="ascii")  # noqa: SIM115
+            else:
+                descriptor, self._partial = tempfile.mkstemp(
+                    prefix=f".{self._path.name}.", dir=self._path.parent
+                )
+                self._file = open(descriptor, "w", encoding="ascii")  # noqa: SIM115
 
-def _discard(_: object) -> None: ...
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise _Failure(
+                f"{self._name} cannot be written: {error.strerror}; choose another --out"
+            ) from None
 
+    def write(self, row: dict[str, Any]) -> None:
+        with self._explained():
+            self._file.write(json.dumps(row) + "\n")
 
-def _print(line: str) -> None:
-    sys.stdout.write(line)
+    def finish(self) -> None:
+        """All rows are there: give the file its name."""
+        with self._explained():
+            self._file.flush()
+            if self._partial is not None:
+                os.chmod(self._partial, 0o666 & ~_umask())
+                os.replace(self._partial, self._path)
+                self._partial = None
+
+    def close(self) -> None:
+        if self._file is not sys.stdout:
+            with contextlib.suppress(OSError):  # what could not be flushed was reported by write or finish
+                self._file.close()
+        if self._partial is not None:
+            Path(self._partial).unlink(missing_ok=True)
 
 
 def _umask() -> int:
@@ -147,32 +163,42 @@ def _umask() -> int:
 
 
 def _progress(total: int) -> Callable[[int], None]:
-    if not sys.stderr.isatty():
-        return _discard  # type: ignore[return-value]
-    return lambda done: print(f"\r{done}/{total} pairs", end="\n" if done == total else "", file=sys.stderr, flush=True)
+    def show(done: int) -> None:
+        print(f"\r{done}/{total} pairs", end="" if done < total else "\n", file=sys.stderr, flush=True)
+
+    return show if sys.stderr.isatty() else lambda done: None
 
 
-async def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> int:
     try:
         limits = Limits(timeout=options.timeout, memory_mb=options.memory)
-        pool = SandboxPool(workers=options.workers, limits=limits, isolation=options.isolation, python=options.python)
+        pool = SandboxPool(
+            workers=options.workers, limits=limits, isolation=options.isolation, python=options.python
+        )
     except ValueError as error:
         raise _Failure(str(error)) from None
-    with _input(options.pairs) as file:
+    with _open_input(options.pairs) as file:
         try:
             total = check_rows(file)
         except RowError as error:
             raise _Failure(f"{options.pairs}: {error}") from None
         file.seek(0)
-        with _output(options.out) as write:
-            async with pool:
-                async for row in verdicts(pool, read_pairs(file), _progress(total)):
-                    write(json.dumps(row) + "\n")
+        with contextlib.closing(_Output(options.out)) as output:
+            code = asyncio.run(_until_signalled(_fill(pool, file, output, _progress(total))))
+            if code == 0:
+                output.finish()
+            return code
 
 
-async def _until_signalled(options: argparse.Namespace) -> int:
-    """Run; a signal cancels it, which kills every worker, and becomes the exit code."""
-    task = asyncio.ensure_future(_run(options))
+async def _fill(pool: SandboxPool, file: BinaryIO, output: _Output, progress: Callable[[int], None]) -> None:
+    async with pool, contextlib.aclosing(verdicts(pool, read_pairs(file), progress)) as rows:
+        async for row in rows:
+            output.write(row)
+
+
+async def _until_signalled(work: Coroutine[Any, Any, None]) -> int:
+    """Await the work; a signal cancels it, which kills every worker, and becomes the exit code."""
+    task = asyncio.ensure_future(work)
     received: list[int] = []
 
     def stop(number: int) -> None:
@@ -194,8 +220,7 @@ async def _until_signalled(options: argparse.Namespace) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     try:
-        options = _parser().parse_args(arguments)
-        return asyncio.run(_until_signalled(options))
+        return _run(_parser().parse_args(arguments))
     except _Failure as failure:
         print(f"coderm_sandbox: {failure}", file=sys.stderr)
         return failure.code
@@ -205,6 +230,8 @@ def main(arguments: list[str] | None = None) -> int:
             if fact.ok is False and fact.advice:
                 print(f"coderm_sandbox: {fact.name}: {fact.found}; {fact.advice}", file=sys.stderr)
         return _NO_SANDBOX
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on: nothing to flush
         return 128 + signal.SIGPIPE

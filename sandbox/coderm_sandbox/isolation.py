@@ -44,6 +44,11 @@ _ENVIRONMENT = {
 }
 _SYSTEM_FOLDERS = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/share/zoneinfo")
 _SYSTEM_FILES = ("/etc/ld.so.cache",)
+_DEVICES = ("null", "zero", "full", "random", "urandom")
+_DEVICE_LINKS = (
+    ("fd", "/proc/self/fd"),
+    *((f"std{name}", f"/proc/self/fd/{number}") for number, name in enumerate(("in", "out", "err"))),
+)
 _next_uid = itertools.count()
 
 
@@ -127,7 +132,11 @@ def _bubblewrap(bwrap: str, python: Interpreter, limits: Limits, as_root: bool) 
             arguments += ["--ro-bind", path, path]
     for link, target in python.links:
         arguments += ["--symlink", target, link]
-    arguments += ["--proc", "/proc", "--dev", "/dev"]
+    arguments += ["--proc", "/proc", "--perms", "0755", "--tmpfs", "/dev"]
+    for name in _DEVICES:
+        arguments += ["--dev-bind", f"/dev/{name}", f"/dev/{name}"]
+    for link, target in _DEVICE_LINKS:
+        arguments += ["--symlink", target, f"/dev/{link}"]
     for folder in ("/tmp", "/dev/shm"):
         arguments += ["--perms", "1777", "--size", str(limits.scratch_mb << 20), "--tmpfs", folder]
     arguments += [
@@ -136,6 +145,8 @@ def _bubblewrap(bwrap: str, python: Interpreter, limits: Limits, as_root: bool) 
         "/sandbox/coderm_guest",
         "--remount-ro",
         "/dev",
+        "--remount-ro",
+        "/proc",  # /proc/self/autogroup would let a test starve itself
         "--remount-ro",
         "/",
     ]

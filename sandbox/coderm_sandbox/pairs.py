@@ -11,7 +11,7 @@ import asyncio
 import collections
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -108,7 +108,7 @@ class _Inspector:
 
 async def verdicts(
     pool: SandboxPool, pairs: Iterator[Pair], progress: Callable[[int], None] = lambda done: None
-) -> AsyncIterator[dict[str, Any]]:
+) -> AsyncGenerator[dict[str, Any], None]:
     """One output row per pair, in the order of the pairs. `progress` is told how many are done.
 
     Raises:

@@ -195,17 +195,23 @@ class SandboxPool:
         if wire.weight(job.solution) > MAX_SOURCE_BYTES:
             result = _uniform(Outcome.ERROR, "the solution is longer than the sandbox accepts")
             return [result(test) for test in job.tests]
-        results = await self._run_tests(job, range(len(job.tests)))
-        starved = [i for i, result in results.items() if Outcome.UNKNOWN in result.methods.values()]
-        if starved and not self._closed:
+        results, lost = await self._run_tests(job, range(len(job.tests)))
+        unknown = [i for i, result in results.items() if Outcome.UNKNOWN in result.methods.values()]
+        starved = [i for i in unknown if i not in lost]
+        if starved:
             self.stats.retried += len(starved)
-            results.update(await self._run_tests(job, starved))
+            again, _ = await self._run_tests(job, starved)
+            results.update(again)
         self.stats.unknown += sum(r.outcome is Outcome.UNKNOWN for r in results.values())
         return [results[i] for i in range(len(job.tests))]
 
-    async def _run_tests(self, job: Job, indices: Sequence[int]) -> dict[int, TestResult]:
-        """One pass over some tests of a job, with a second chance for the test a worker dies under."""
+    async def _run_tests(self, job: Job, indices: Sequence[int]) -> tuple[dict[int, TestResult], set[int]]:
+        """One pass over some tests of a job, with a second chance for the test a worker dies under.
+
+        Returns the results, and which of them were lost with their worker.
+        """
         results: dict[int, TestResult] = {}
+        lost: set[int] = set()
         deaths: collections.Counter[int] = collections.Counter()
         while pending := [i for i in indices if i not in results]:
             batch = _batch(job.tests, pending)
@@ -225,14 +231,15 @@ class SandboxPool:
                 suspect = next((i for i in batch if i not in results), batch[-1])
                 deaths[suspect] += 1
                 self.stats.retried += 1
-                lost = _uniform(Outcome.UNKNOWN, str(error))
-                if deaths[suspect] > 1:
-                    results.setdefault(suspect, lost(job.tests[suspect]))
+                given_up = {suspect} if deaths[suspect] > 1 else set()
                 if deaths.total() > _DEATHS_PER_JOB or isinstance(error, PoolClosedError):
-                    results.update({i: lost(job.tests[i]) for i in pending if i not in results})
-                else:
-                    _log.warning("%s; its job goes on in another worker", error)
-        return results
+                    given_up = set(pending)
+                given_up -= results.keys()
+                unknown = _uniform(Outcome.UNKNOWN, str(error))
+                results.update({i: unknown(job.tests[i]) for i in given_up})
+                lost |= given_up
+                _log.warning("%s; tests of its job without a verdict now: %d", error, len(given_up))
+        return results, lost
 
     async def inspect(self, tests: Sequence[Test]) -> list[Inspection]:
         """Say of each test, without any solution, whether it is one and which methods it has.

@@ -1,8 +1,9 @@
 """A seccomp filter as classic BPF: system calls that no test needs and that reach out of a sandbox.
 
 It denies (EPERM) what loads code into the kernel, traces or reads other processes or changes their
-limits and priorities, changes namespaces or mounts, and IPC that outlives a run; sockets other than
-unix and IP; typing into the terminal. Everything else is left to namespaces and limits.
+limits, changes priorities (a test that starves on purpose would have no verdict), changes namespaces
+or mounts, and IPC that outlives a run; sockets other than unix and IP; typing into the terminal.
+Everything else is left to namespaces and limits.
 """
 
 from __future__ import annotations
@@ -80,21 +81,18 @@ _DENIED: dict[str, tuple[int, int]] = {
     "move_pages": (279, 239),
     "migrate_pages": (256, 238),
     "ioprio_set": (251, 30),
+    "setpriority": (141, 140),
+    "sched_setaffinity": (203, 122),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+    "sched_setattr": (314, 274),
     "fanotify_init": (300, 262),
-}
-# name -> (x86_64, aarch64, argument that names the process): allowed on the caller itself, named 0, only.
-# The zygote has the uid of its children: with these they could starve it, and so the verdict.
-_ON_ONESELF: dict[str, tuple[int, int, int]] = {
-    "prlimit64": (302, 261, 0),
-    "sched_setaffinity": (203, 122, 0),
-    "sched_setparam": (142, 118, 0),
-    "sched_setscheduler": (144, 119, 0),
-    "sched_setattr": (314, 274, 0),
-    "setpriority": (141, 140, 1),
 }
 _SPECIAL = {
     "clone": (56, 220),
     "clone3": (435, 435),
+    "prlimit64": (302, 261),
+    "prctl": (157, 167),
     "socket": (41, 198),
     "socketpair": (53, 199),
     "ioctl": (16, 29),
@@ -105,11 +103,11 @@ _CLONE_NEW = (
 )
 _FAMILIES = (1, 2, 10)  # unix, inet, inet6: each of them belongs to the network namespace
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_PR_SCHED_CORE = 62
 
 _LOAD, _JEQ, _JGE, _JSET, _RET = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _NR, _ARCH, _ARG0, _ARG1 = 0, 4, 16, 24  # offsets in struct seccomp_data (low halves, little endian)
-_ARGUMENTS = (_ARG0, _ARG1)
 
 
 def supported(machine: str | None = None) -> bool:
@@ -152,9 +150,9 @@ def build_filter(machine: str | None = None) -> bytes:
     program += [_deny(call[column]) for call in _DENIED.values() if call[column] >= 0]
     program.append(_instruction(_JEQ, numbers["clone3"], 0, 1) + _instruction(_RET, _ERRNO | errno.ENOSYS))
     program.append(_guarded(numbers["clone"], _ARG0, [_instruction(_JSET, _CLONE_NEW, 0, 1) + eperm]))
-    for *calls, argument in _ON_ONESELF.values():
-        itself = [_instruction(_JEQ, 0, 1, 0) + eperm]
-        program.append(_guarded(calls[column], _ARGUMENTS[argument], itself))
+    # The zygote has the uid of its children, who could take its processor time away with a limit.
+    program.append(_guarded(numbers["prlimit64"], _ARG0, [_instruction(_JEQ, 0, 1, 0) + eperm]))
+    program.append(_guarded(numbers["prctl"], _ARG0, [_instruction(_JEQ, _PR_SCHED_CORE, 0, 1) + eperm]))
     families = [_instruction(_JEQ, family, 0, 1) + _instruction(_RET, _ALLOW) for family in _FAMILIES]
     for name in ("socket", "socketpair"):
         refusal = _instruction(_RET, _ERRNO | errno.EAFNOSUPPORT)

@@ -51,7 +51,10 @@ class Worker:
         Raises:
             SandboxUnavailableError: it did not become ready; the text ends with what it printed.
         """
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise SandboxUnavailableError(f"{launch.describe} cannot be started: {error}") from None
         filter_fd: int | None = None
         scratch: tuple[str, ...] = ()
         try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+
 from coderm_sandbox import Inspection, Job, Limits, Outcome, SandboxPool, Test, TestResult
 from coderm_sandbox import pool as pool_module
 
@@ -26,7 +27,9 @@ class Sandbox:
     def __init__(self, variant: str | None = None, **options: Any) -> None:
         self.limits = options.setdefault("limits", Limits(timeout=0.5, memory_mb=256))
         options.setdefault("workers", 1)
-        options.setdefault("python", os.environ.get("CODERM_SANDBOX_PYTHON"))  # to try another version by hand
+        options.setdefault(
+            "python", os.environ.get("CODERM_SANDBOX_PYTHON")
+        )  # to try another version by hand
         self.loop = asyncio.new_event_loop()
         self.pool = SandboxPool(**options)
         found = pool_module.launches
@@ -119,7 +122,9 @@ def sandbox(make_sandbox: Callable[..., Sandbox]) -> Sandbox:
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(ROOT, marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root starts it this way")),
+        pytest.param(
+            ROOT, marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root starts it this way")
+        ),
         USERNS,
     ],
 )

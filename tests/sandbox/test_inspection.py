@@ -6,9 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from coderm_sandbox import Job, Outcome, Test
 
-CLASS = "import unittest\nclass T(unittest.TestCase):\n    def test_b(self): f(1)\n    def test_a(self): f(2)\n"
+CLASS = (
+    "import unittest\nclass T(unittest.TestCase):\n    def test_b(self): f(1)\n    def test_a(self): f(2)\n"
+)
 
 
 def test_methods_in_the_order_of_unittest(sandbox: Any) -> None:
@@ -20,7 +23,9 @@ def test_methods_in_the_order_of_unittest(sandbox: Any) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param("class T(unittest.TestCase):\n    def test_a(self): ...\n", id="unittest-from-the-solution"),
+        pytest.param(
+            "class T(unittest.TestCase):\n    def test_a(self): ...\n", id="unittest-from-the-solution"
+        ),
         pytest.param("from solution import f\n" + CLASS, id="from-solution"),
         pytest.param("from solution import *\n" + CLASS, id="star"),
         pytest.param("import your_module\n" + CLASS, id="your-module"),
@@ -28,7 +33,10 @@ def test_methods_in_the_order_of_unittest(sandbox: Any) -> None:
         pytest.param("Y = f\n" + CLASS, id="passes-the-solution-on"),
         pytest.param(CLASS + "if f.size > 3:\n    pass\n", id="reads-the-solution"),
         pytest.param("class Sub(Solution):\n    pass\n" + CLASS, id="inherits-from-the-solution"),
-        pytest.param("try:\n    import torch_of_the_future\nexcept ImportError:\n    pass\n" + CLASS, id="guarded-import"),
+        pytest.param(
+            "try:\n    import torch_of_the_future\nexcept ImportError:\n    pass\n" + CLASS,
+            id="guarded-import",
+        ),
         pytest.param("def g(n: List[int]) -> Optional[Node]: ...\n" + CLASS, id="annotations"),
     ],
 )
@@ -43,13 +51,21 @@ def test_valid(sandbox: Any, text: str) -> None:
     ("text", "reason"),
     [
         pytest.param("", "has no test method", id="empty"),
-        pytest.param("import unittest\nclass T(unittest.TestCase):\n    def check(self): ...\n", "has no test", id="none"),
+        pytest.param(
+            "import unittest\nclass T(unittest.TestCase):\n    def check(self): ...\n",
+            "has no test",
+            id="none",
+        ),
         pytest.param("class T(\n", "does not compile", id="syntax"),
         pytest.param("x = '\0'\n", "does not compile", id="null-byte"),
         pytest.param("x = '\ud800'\n", "does not compile", id="surrogate"),
-        pytest.param("import no_such_module_anywhere\n" + CLASS, "imports no_such_module_anywhere", id="import"),
+        pytest.param(
+            "import no_such_module_anywhere\n" + CLASS, "imports no_such_module_anywhere", id="import"
+        ),
         pytest.param("from no_such.module import f\n" + CLASS, "imports no_such.module", id="from-import"),
-        pytest.param(CLASS.replace("f(1)", "import no_such_module"), "imports no_such_module", id="import-in-method"),
+        pytest.param(
+            CLASS.replace("f(1)", "import no_such_module"), "imports no_such_module", id="import-in-method"
+        ),
         pytest.param("raise ValueError('on its own')\n" + CLASS, "ValueError: on its own", id="raises"),
         pytest.param("import sys\nsys.exit(3)\n" + CLASS, "SystemExit: 3", id="exits"),
         pytest.param("import os\nos._exit(0)\n" + CLASS, "exited with code 0", id="ends-its-process"),
@@ -57,11 +73,19 @@ def test_valid(sandbox: Any, text: str) -> None:
         pytest.param("while True: pass\n" + CLASS, "hangs on its own", id="hangs"),
         pytest.param("x = bytearray(10 ** 9)\n" + CLASS, "MemoryError", id="memory"),
         pytest.param(
-            "import unittest\nunittest.TestCase.assertEqual = print\n" + CLASS, "changes unittest", id="patches"
+            "import unittest\nunittest.TestCase.assertEqual = print\n" + CLASS,
+            "changes unittest",
+            id="patches",
         ),
-        pytest.param("import builtins\nbuiltins.len = print\n" + CLASS, "changes unittest or the builtins", id="builtins"),
         pytest.param(
-            CLASS.replace("class T", "@unittest.skip('x')\nclass T"), "skips all its test methods", id="all-skipped"
+            "import builtins\nbuiltins.len = print\n" + CLASS,
+            "changes unittest or the builtins",
+            id="builtins",
+        ),
+        pytest.param(
+            CLASS.replace("class T", "@unittest.skip('x')\nclass T"),
+            "skips all its test methods",
+            id="all-skipped",
         ),
         pytest.param("(" * 10000, "does not compile", id="parentheses"),
         pytest.param("x = " + "-" * 100000 + "1\n" + CLASS, "does not compile", id="minus"),
@@ -98,14 +122,16 @@ def test_many_texts_keep_their_order(sandbox: Any, method: Callable[..., str]) -
 def test_inspection_leaves_nothing_for_the_next(sandbox: Any) -> None:
     writer = "open('/tmp/marker', 'w').write('x')\nimport sys\nsys.modules['solution_marker'] = sys\n" + CLASS
     reader = (
-        "import os, sys\nif os.path.exists('/tmp/marker') or 'solution_marker' in sys.modules:\n    raise ValueError\n"
+        "import os, sys\nif os.path.exists('/tmp/marker') or 'solution_marker' in sys.modules:\n    1 / 0\n"
     )
     found = sandbox.inspect(writer, reader + CLASS)
     assert [one.valid for one in found] == [True, True]
 
 
 def test_a_text_that_is_no_test_says_nothing_about_a_solution(sandbox: Any) -> None:
-    job = Job("def f(x): ...\n", (Test("class (", methods=("T.test_a",)), Test("x" * (20 << 20), methods=("T.a",))))
+    job = Job(
+        "def f(x): ...\n", (Test("class (", methods=("T.test_a",)), Test("x" * (20 << 20), methods=("T.a",)))
+    )
     assert [r.outcome for r in sandbox.do(sandbox.pool.run(job))] == [Outcome.INVALID_TEST] * 2
 
 

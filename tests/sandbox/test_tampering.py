@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from coderm_sandbox import Outcome
 
 BODY = "self.assertEqual(f(1), 2)"
@@ -17,7 +18,9 @@ WRONG = "def f(x):\n    return 5\n"
 
 PATCHES = {
     "assertEqual": "import unittest\nunittest.TestCase.assertEqual = lambda *a, **k: None\n",
-    "assertEqual-code": "import unittest\nunittest.TestCase.assertEqual.__code__ = (lambda *a, **k: None).__code__\n",
+    "assertEqual-code": (
+        "import unittest\nunittest.TestCase.assertEqual.__code__ = (lambda *a, **k: None).__code__\n"
+    ),
     "assertRaises": "import unittest\nunittest.TestCase.assertRaises = lambda *a, **k: None\n",
     "run": "import unittest\nunittest.TestCase.run = lambda self, result: result.addSuccess(self)\n",
     "failureException": "import unittest\nunittest.TestCase.failureException = KeyError\n",
@@ -26,7 +29,9 @@ PATCHES = {
         "unittest.TestCase.__getattribute__ = look\n"
     ),
     "executor": "import unittest.case\nunittest.case._Outcome.testPartExecutor = None\n",
-    "result": "import unittest\nunittest.TestResult.addFailure = lambda self, test, err: self.addSuccess(test)\n",
+    "result": (
+        "import unittest\nunittest.TestResult.addFailure = lambda self, test, err: self.addSuccess(test)\n"
+    ),
     "suite": "import unittest\nunittest.TestSuite.run = lambda self, result: result\n",
     "case-class": "import unittest.case\nclass T(unittest.TestCase): ...\nunittest.case.TestCase = T\n",
     "isinstance": "import builtins\nbuiltins.isinstance = lambda *a: True\n",
@@ -57,7 +62,9 @@ def test_patched_in_the_call_with_success(sandbox: Any, name: str) -> None:
 
 
 def test_tampering_in_one_method_takes_the_whole_class(sandbox: Any, method: Callable[..., str]) -> None:
-    solution = "import unittest\ndef f(x):\n    unittest.TestCase.assertEqual = lambda *a: None\n    return x + 1\n"
+    solution = (
+        "import unittest\ndef f(x):\n    unittest.TestCase.assertEqual = lambda *a: None\n    return x + 1\n"
+    )
     (result,) = sandbox.run(solution, method("self.assertEqual(f(1), 2)", "self.assertEqual(f(1), 9)"))
     assert set(result.methods.values()) == {Outcome.TAMPERED}
 
@@ -66,10 +73,16 @@ def test_tampering_in_one_method_takes_the_whole_class(sandbox: Any, method: Cal
     "solution",
     [
         pytest.param("def print(*a): ...\ndef f(x):\n    print(x)\n    return 2\n", id="own-print"),
-        pytest.param("import builtins\nbuiltins.print = lambda *a: None\ndef f(x):\n    return 2\n", id="builtins-print"),
+        pytest.param(
+            "import builtins\nbuiltins.print = lambda *a: None\ndef f(x):\n    return 2\n",
+            id="builtins-print",
+        ),
         pytest.param("def sum(xs):\n    return 2\ndef f(x):\n    return sum([x])\n", id="own-sum"),
-        pytest.param("import unittest\nclass S(unittest.TestCase):\n    def test_s(self): ...\ndef f(x):\n    return 2\n",
-                     id="own-tests"),
+        pytest.param(
+            "import unittest\nclass S(unittest.TestCase):\n    def test_s(self): ...\n"
+            "def f(x):\n    return 2\n",
+            id="own-tests",
+        ),
         pytest.param("import gettext\ngettext.install('x')\ndef f(x):\n    return 2\n", id="gettext"),
         pytest.param("import logging, asyncio, unittest.mock\ndef f(x):\n    return 2\n", id="imports"),
     ],
@@ -78,9 +91,30 @@ def test_what_is_no_tampering(sandbox: Any, solution: str) -> None:
     assert sandbox.outcome(solution, BODY) is Outcome.PASS
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param("unittest.TestCase.maxDiff = None", id="maxDiff"),
+        pytest.param("unittest.TestCase.longMessage = False", id="longMessage"),
+        pytest.param("unittest.util._MAX_LENGTH = 2000", id="max-length"),
+        pytest.param("import warnings; warnings.simplefilter('ignore')", id="warnings"),
+    ],
+)
+def test_settings_of_the_test_are_no_tampering(sandbox: Any, line: str, method: Callable[..., str]) -> None:
+    (result,) = sandbox.run(
+        "def f(x):\n    return 2\n", f"import unittest, unittest.util\n{line}\n" + method(BODY)
+    )
+    assert result.outcome is Outcome.PASS, result.detail
+
+
+def test_a_method_that_returns_something_is_no_tampering(sandbox: Any) -> None:
+    """unittest warns of it, and a warning leaves its mark in the module that it is about."""
+    assert sandbox.outcome("def f(x):\n    return 2\n", "return f(1)") is Outcome.PASS
+
+
 def test_patches_that_the_test_takes_back(sandbox: Any) -> None:
-    body = "from unittest.mock import patch\nwith patch('builtins.abs', return_value=2):\n    self.assertEqual(f(1), 2)"
-    assert sandbox.outcome("def f(x):\n    return abs(-7)\n", body) is Outcome.PASS
+    body = "from unittest.mock import patch\nwith patch('builtins.abs', return_value=2):\n    "
+    assert sandbox.outcome("def f(x):\n    return abs(-7)\n", body + BODY) is Outcome.PASS
 
 
 NOT_A_PASS = {
@@ -164,7 +198,7 @@ NOT_A_PASS = {
         import os
         def f(x):
             os.kill(os.getppid(), 9)
-            return 2
+            return 5
     """,
     "stops-its-parent-and-leaves": """
         import os, signal
@@ -193,7 +227,12 @@ NOT_A_PASS = {
 def test_attacks_that_do_not_pass(sandbox: Any, method: Callable[..., str], name: str) -> None:
     before = sandbox.pool.worker_pids()
     results = sandbox.run(NOT_A_PASS[name], *[method(BODY)] * 2)
-    assert {result.outcome for result in results} <= {Outcome.ERROR, Outcome.TAMPERED, Outcome.TIMEOUT, Outcome.FAIL}
+    assert {result.outcome for result in results} <= {
+        Outcome.ERROR,
+        Outcome.TAMPERED,
+        Outcome.TIMEOUT,
+        Outcome.FAIL,
+    }
     assert sandbox.pool.worker_pids() == before, "the worker must survive it"
 
 
@@ -201,7 +240,8 @@ def test_a_forged_inspection_is_an_invalid_test(sandbox: Any) -> None:
     text = """
         import os
         for fd in range(3, 256):
-            for text in (b'{"k":"inspected","ok":true,"methods":null}', b'{"k":"inspected","ok":true,"methods":["T.x"]}'):
+            for methods in (b"null", b'["T.x"]'):
+                text = b'{"k":"inspected","ok":true,"methods":' + methods + b"}"
                 try:
                     os.write(fd, text)
                 except OSError:
@@ -220,7 +260,8 @@ def test_not_covered_frames_hold_the_word(sandbox: Any) -> None:
             while "command" not in frame.f_locals:
                 frame = frame.f_back
             word = frame.f_locals["command"]["word"]
-            for message in ({"k": "m", "n": "T.test_0", "o": "pass", "w": word}, {"k": "done", "fixture": None, "w": word}):
+            passed = {"k": "m", "n": "T.test_0", "o": "pass", "w": word}
+            for message in (passed, {"k": "done", "fixture": None, "w": word}):
                 for fd in range(3, 20):
                     try:
                         os.write(fd, json.dumps(message).encode())

@@ -31,6 +31,7 @@ DESCRIPTORS = 4
 _STACK = 64 << 20
 _OPEN_FILES = 256
 _LARGEST = 1 << 60
+_DEEPEST = (1 << 31) - 1
 
 
 def _limit(kind: int, soft: int, hard: int | None = None) -> None:
@@ -42,11 +43,17 @@ def _limit(kind: int, soft: int, hard: int | None = None) -> None:
 def _apply_limits(limits: dict[str, Any]) -> None:
     with open("/proc/self/statm", "rb") as file:
         own = int(file.read().split()[0]) * resource.getpagesize()
-    _limit(resource.RLIMIT_AS, own + _STACK + (limits["memory_mb"] << 20))
+    _limit(resource.RLIMIT_AS, own + (limits["memory_mb"] << 20))
     _limit(resource.RLIMIT_FSIZE, limits["file_mb"] << 20)
     _limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
     _limit(resource.RLIMIT_STACK, _STACK)
-    _limit(resource.RLIMIT_CORE, 0)
+    for kind in (
+        resource.RLIMIT_CORE,
+        resource.RLIMIT_NICE,
+        resource.RLIMIT_RTPRIO,
+        resource.RLIMIT_MSGQUEUE,
+    ):
+        _limit(kind, 0)  # an unlimited host hands its own on
     if limits["count_processes"]:
         _limit(resource.RLIMIT_NPROC, limits["processes"] + 2)  # the zygote and the child count too
 
@@ -96,8 +103,6 @@ def _enter(sock: socket.socket, limits: dict[str, Any], home: str) -> None:
     channel = sock.fileno()
     os.closerange(3, channel)
     os.closerange(channel + 1, 1024)
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-        file.write("1000")  # when the machine is out of memory, the zygote is the last to blame
     os.chdir(home)
     _apply_limits(limits)
 
@@ -129,11 +134,14 @@ def child_main(
         return
     state = random.getstate()
     seeded = None if state == unseeded else state
+    # A handler of the solution must not run between tests, where what it changes would last.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     while True:
         command = json.loads(sock.recv(1 << 16))
         index, word = command["i"], command["word"]
         pid = fork() if command["fork"] else 0
         if pid == 0:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             if command["fork"]:
                 processes.die_with_parent()
                 if seeded is not None:
@@ -171,5 +179,5 @@ def _run(
         return
     if code is None:
         code = compile(test["s"], "<test>", "exec", dont_inherit=True)
-    sys.setrecursionlimit(sys.getrecursionlimit() + FRAMES_FOR_RUNNER)
+    sys.setrecursionlimit(min(sys.getrecursionlimit() + FRAMES_FOR_RUNNER, _DEEPEST))
     runner.run_methods(code, test["c"], keys, module, sink, tell)

@@ -114,7 +114,7 @@ def test_classes(namespace: dict[str, Any], class_name: str | None) -> list[type
     own = [
         value
         for value in namespace.values()
-        if isinstance(value, type)
+        if issubclass(type(value), type)  # not isinstance: an object may lie about its class
         and issubclass(value, unittest.TestCase)
         and value.__module__ == TEST_MODULE
     ]
@@ -145,9 +145,8 @@ def run_methods(
     """
     fixture: tuple[str, str] | None = None
     module = types.ModuleType(TEST_MODULE)
-    for name, value in vars(solution).items():
-        if not (name.startswith("__") and name.endswith("__")):
-            setattr(module, name, value)
+    names = {n: v for n, v in list(vars(solution).items()) if not (n in vars(module) or n == "__builtins__")}
+    vars(module).update(names)
     sys.modules[TEST_MODULE] = module
     try:
         exec(code, module.__dict__)

@@ -1,0 +1,262 @@
+"""Time and the limits: what is charged to a solution, and what is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from coderm_sandbox import Job, Limits, Outcome, Test, class_outcome
+from coderm_sandbox.guest.processes import Usage
+from coderm_sandbox.guest.watch import SupervisorGoneError, Watch
+
+HANGS = "def f(x):\n    while x == 1: pass\n    return x\n"
+HANG, FINE = "self.assertEqual(f(1), 1)", "self.assertEqual(f(2), 2)"
+
+
+def outcomes(results: list[Any]) -> list[str]:
+    return [outcome.value for result in results for outcome in result.methods.values()]
+
+
+def test_hang_limit_takes_the_rest_for_timeouts(
+    make_sandbox: Callable[..., Any], method: Callable[..., str]
+) -> None:
+    sandbox = make_sandbox(limits=Limits(timeout=0.3, hang_limit=2))
+    results = sandbox.run(HANGS, method(HANG, HANG, FINE), method(FINE, FINE))
+    assert outcomes(results) == ["timeout"] * 5
+    assert [result.assumed for result in results] == [1, 2]
+
+
+def test_a_verdict_in_between_starts_the_count_anew(
+    make_sandbox: Callable[..., Any], method: Callable[..., str]
+) -> None:
+    sandbox = make_sandbox(limits=Limits(timeout=0.3, hang_limit=2))
+    results = sandbox.run(HANGS, method(HANG, FINE, HANG), method(FINE), method(HANG))
+    assert outcomes(results) == ["timeout", "pass", "timeout", "pass", "timeout"]
+    assert [result.assumed for result in results] == [0, 0, 0]
+
+
+def test_without_a_hang_limit_everything_runs(
+    make_sandbox: Callable[..., Any], method: Callable[..., str]
+) -> None:
+    sandbox = make_sandbox(limits=Limits(timeout=0.1))
+    (result,) = sandbox.run(HANGS, method(*[HANG] * 4, FINE))
+    assert outcomes([result]) == ["timeout"] * 4 + ["pass"]
+    assert result.assumed == 0
+
+
+def test_many_methods_that_hang_are_no_silence(
+    make_sandbox: Callable[..., Any], method: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker tells that it lives while one test takes longer than it may be silent."""
+    monkeypatch.setattr("coderm_sandbox.worker.GRACE_SECONDS", 1.5)
+    sandbox = make_sandbox(limits=Limits(timeout=0.1))
+    before = sandbox.pool.worker_pids()
+    (result,) = sandbox.run(HANGS, method(*[HANG] * 25))
+    assert outcomes([result]) == ["timeout"] * 25
+    assert sandbox.pool.worker_pids() == before
+
+
+def test_waiting_for_a_core_is_not_charged(make_sandbox: Callable[..., Any]) -> None:
+    """Four others want the one core: the test gets a fifth of it, and still all of its time."""
+    core, burners = min(os.sched_getaffinity(0)), []
+    before = os.sched_getaffinity(0)
+    burn = [sys.executable, "-c", "import os\nwhile os.getppid() != 1: pass"]
+    try:
+        os.sched_setaffinity(0, {core})
+        sandbox = make_sandbox(limits=Limits(timeout=1.0))
+        burners = [subprocess.Popen(burn, start_new_session=True) for _ in range(4)]
+        solution = """
+            import time
+            def f():
+                while time.process_time() < 0.6:
+                    pass
+        """
+        assert sandbox.outcome(solution, "f()") is Outcome.PASS
+    finally:
+        for burner in burners:
+            burner.kill()
+            burner.wait()
+        os.sched_setaffinity(0, before)
+
+
+def test_sleeping_is_charged(make_sandbox: Callable[..., Any]) -> None:
+    sandbox = make_sandbox(limits=Limits(timeout=0.2))
+    assert sandbox.outcome("import time\ndef f():\n    time.sleep(0.5)\n", "f()") is Outcome.TIMEOUT
+
+
+def test_each_method_has_its_own_time(make_sandbox: Callable[..., Any], method: Callable[..., str]) -> None:
+    sandbox = make_sandbox(limits=Limits(timeout=0.4))
+    solution = "import time\ndef f():\n    time.sleep(0.25)\n"
+    (result,) = sandbox.run(solution, method("f()", "f()", "f()"))
+    assert outcomes([result]) == ["pass"] * 3
+
+
+def test_processor_time_is_limited_as_well(make_sandbox: Callable[..., Any]) -> None:
+    """A process that puts off its own end by the wall clock alone would still be ended."""
+    sandbox = make_sandbox(limits=Limits(timeout=1.0))
+    solution = "import resource\ndef f():\n    return resource.getrlimit(resource.RLIMIT_CPU)\n"
+    assert sandbox.outcome(solution, "self.assertEqual(f(), (3, 4))") is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("RLIMIT_FSIZE", 3 << 20), ("RLIMIT_CORE", 0), ("RLIMIT_NOFILE", 256), ("RLIMIT_NPROC", 9)],
+)
+def test_limits_in_force(make_sandbox: Callable[..., Any], name: str, expected: int) -> None:
+    sandbox = make_sandbox(limits=Limits(timeout=1.0, file_mb=3, processes=7))
+    body = f"import resource\nself.assertEqual(resource.getrlimit(resource.{name}), ({expected}, {expected}))"
+    result = sandbox.check("", body)
+    assert result.outcome is Outcome.PASS, result.detail
+
+
+def test_output_limit(make_sandbox: Callable[..., Any]) -> None:
+    sandbox = make_sandbox(limits=Limits(timeout=1.0, output_mb=1))
+    solution = "def f(n):\n    print('x' * n, end='', flush=True)\n"
+    assert sandbox.outcome(solution, "f(1 << 20)") is Outcome.PASS
+    assert sandbox.outcome(solution, "f((1 << 20) + 1)") is Outcome.OUTPUT
+    swallows = "def f(n):\n    try:\n        print('x' * n, flush=True)\n    except OSError:\n        pass\n"
+    assert sandbox.outcome(swallows, "f(1 << 21)") is Outcome.OUTPUT
+
+
+class Machine:
+    """A watch over a socket pair, on a clock of our own."""
+
+    def __init__(self) -> None:
+        self.child, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.supervisor, control = socket.socketpair()
+        self.sockets = [self.child, ours, self.supervisor, control]
+        self.now = self.delay = self.share = 0.0
+        self.tasks = 2
+        self.memory = 0
+        limits = {"timeout": 1.0, "memory_mb": 1, "processes": 4}
+        self.watch = Watch(
+            ours, control, limits, 0, clock=self.tick, run_delay=lambda pid: self.delay, usage=self.usage
+        )
+
+    def tick(self) -> float:
+        """Each look at the clock takes 0.05 s, of which `share` goes by waiting for a core."""
+        self.now += 0.05
+        self.delay += 0.05 * self.share
+        return self.now
+
+    def usage(self, base_rss: int, enough: int) -> Usage:
+        return Usage(self.memory, self.tasks)
+
+    def say(self, **message: Any) -> None:
+        self.child.send(json.dumps(message).encode())
+
+
+@pytest.fixture
+def machine() -> Iterator[Machine]:
+    machine = Machine()
+    machine.watch.restart(pid=7)
+    yield machine
+    for one in machine.sockets:
+        one.close()
+
+
+def test_watch_times_out_at_the_timeout(machine: Machine) -> None:
+    assert machine.watch.next().kind == "timeout"
+    assert 1.0 <= machine.now < 1.3
+
+
+def test_watch_gives_back_what_was_waited(machine: Machine) -> None:
+    machine.share = 0.5
+    assert machine.watch.next().kind == "timeout"
+    assert 2.0 <= machine.now < 2.3
+
+
+def test_watch_ends_as_starved_at_the_wall(machine: Machine) -> None:
+    machine.share = 0.9
+    assert machine.watch.next().kind == "starved"
+    assert 4.0 <= machine.now < 4.3
+
+
+def test_watch_calls_nobody_starved_who_crowded_himself_out(machine: Machine) -> None:
+    machine.share, machine.tasks = 0.9, 3
+    assert machine.watch.next().kind == "timeout"
+    assert 4.0 <= machine.now < 4.3
+
+
+def test_watch_does_not_credit_waiting_before_the_start(machine: Machine) -> None:
+    machine.delay = 100.0
+    machine.watch.restart()
+    machine.now = 0.0
+    assert machine.watch.next().kind == "timeout"
+    assert machine.now < 1.3
+
+
+def test_watch_reads_what_came_in_time_however_late(machine: Machine) -> None:
+    machine.say(k="done")
+    machine.now = 50.0
+    assert machine.watch.next().message == {"k": "done"}
+
+
+def test_watch_sees_limits_between_messages_that_keep_coming(machine: Machine) -> None:
+    machine.memory = 2 << 20
+    for _ in range(10):
+        machine.say(k="m")
+    kinds = [machine.watch.next().kind for _ in range(3)]
+    assert "memory" in kinds
+
+
+def test_watch_counts_processes(machine: Machine) -> None:
+    machine.tasks = 7
+    assert machine.watch.next().kind == "processes"
+
+
+@pytest.mark.parametrize("data", [b"junk", b"[]", b"7", b"\xff", b"1" * 10000, b"[" * 5000, b"x" * 70000])
+def test_watch_calls_junk_malformed(machine: Machine, data: bytes) -> None:
+    machine.child.send(data)
+    assert machine.watch.next().kind == "malformed"
+
+
+def test_watch_sees_the_end_of_the_child(machine: Machine) -> None:
+    machine.child.close()
+    assert machine.watch.next().kind == "lost"
+
+
+def test_watch_stops_when_the_supervisor_is_gone(machine: Machine) -> None:
+    machine.supervisor.close()
+    with pytest.raises(SupervisorGoneError):
+        machine.watch.next()
+
+
+P, F, E, T, U, X = (
+    Outcome.PASS, Outcome.FAIL, Outcome.ERROR, Outcome.TIMEOUT, Outcome.UNKNOWN, Outcome.INVALID_TEST,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("methods", "fixture", "expected"),
+    [
+        ([P, P], None, P),
+        ([P, F], None, F),
+        ([F, E, T], None, T),
+        ([P, U], None, U),
+        ([F, U], None, F),
+        ([P, X], None, P),
+        ([X, X], None, X),
+        ([], None, X),
+        ([P], E, E),
+        ([X], E, X),
+        ([P, Outcome.TAMPERED, T], None, Outcome.TAMPERED),
+    ],
+)
+def test_outcome_of_a_class(methods: list[Outcome], fixture: Outcome | None, expected: Outcome) -> None:
+    assert class_outcome(methods, fixture) is expected
+
+
+def test_stats_count_jobs_and_tests(make_sandbox: Callable[..., Any], method: Callable[..., str]) -> None:
+    sandbox = make_sandbox()
+    text = method(FINE)
+    sandbox.do(sandbox.pool.run(Job(HANGS, (Test(text, methods=("T.test_0",)),) * 3)))
+    stats = sandbox.pool.stats
+    assert (stats.jobs, stats.tests, stats.workers_replaced, stats.retried, stats.unknown) == (1, 3, 0, 0, 0)
