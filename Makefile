@@ -15,7 +15,7 @@ BIN := .venv/bin
 
 score: .venv/.installed  ## score the example rollouts and write out/scored.parquet and out/report.html
 	$(BIN)/coderm-reward score recipes/offline_scoring/dump --tests recipes/offline_scoring/unit_tests.jsonl \
-		--config recipes/offline_scoring/config.yaml --out out/scored.parquet --report out/report.html
+		--config recipes/offline_scoring/config.yaml --out out/scored.parquet --report out/report.html --overwrite
 
 test: .venv/.installed-test  ## the test suite without the slow real components
 	scripts/test -m "not slow"

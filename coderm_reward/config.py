@@ -52,8 +52,8 @@ class SandboxConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     sandbox_python: str | None = None
     """Interpreter whose packages candidate code may import; None means the one that runs us."""
     timeout: Positive = 1.0
-    """Seconds one test method (or loading the solution) may take, without the time that the machine
-    kept it waiting for a core."""
+    """Seconds one test method may take, three times that for loading the solution; time that the machine
+    kept it waiting for a core is not charged."""
     memory: PositiveInt = 1024
     """MiB that one solution with all its processes may use."""
     processes: PositiveInt = 64
@@ -62,9 +62,9 @@ class SandboxConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """MiB of the largest file it may write."""
     output: PositiveInt = 16
     """MiB it may print per test."""
-    hang_limit: Annotated[int, Meta(ge=0)] = 4
-    """After this many timeouts in a row, with no other outcome in between, the rest of a solution's votes
-    are TIMEOUT without being run (and counted as assumed). 0 runs every vote."""
+    hang_limit: Annotated[int, Meta(ge=0)] = 8
+    """A solution whose first votes were all timeouts, this many and of at least two test classes, is not run
+    further: the rest of its votes are TIMEOUT too (and counted as assumed). 0 runs every vote."""
 
 
 class ScoringConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -131,8 +131,11 @@ def load_config(source: str | Path | Mapping[str, Any] | None = None, /, **overr
             loaded = msgspec.yaml.decode(Path(source).read_bytes())
         except FileNotFoundError:
             raise ConfigError(f"Config file {source} does not exist; check --config.") from None
-        except (OSError, msgspec.DecodeError) as error:
-            raise ConfigError(f"Config file {source} cannot be read: {error}") from None
+        except OSError as error:
+            raise ConfigError(f"Config file {source} cannot be read ({error.strerror}).") from None
+        except msgspec.DecodeError as error:
+            reason = " ".join(str(error).split())
+            raise ConfigError(f"Config file {source} is not YAML ({reason}); correct it.") from None
         source = {} if loaded is None else loaded
     if source is not None:
         if not isinstance(source, Mapping):

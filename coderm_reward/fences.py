@@ -16,6 +16,7 @@ _FENCE = re.compile(
     r"(?P<indent>[ \t]*)(?:(?:[-*+]|\d{1,3}[.)])[ \t]+)?(?P<marker>`{3,}|~{3,})(?P<info>[^`]*)\Z"
 )
 _FENCE_AFTER_PROSE = re.compile(r"(?P<marker>`{3,})(?P<info>[ \t]*(?:python3?|py)[ \t]*)\Z", re.IGNORECASE)
+_ONE_LINE = re.compile(r"[ \t]*```(?:python3?|py)[ \t]+(?P<code>[^`]+)```[ \t]*\Z", re.IGNORECASE)
 _PYTHON = {"python", "py", "python2", "python3", "py3", "ipython", "ipython3"}
 _NEUTRAL = {"", "text", "txt", "plaintext", "plain", "code"}
 _MAX_RESCANS = 50
@@ -46,7 +47,8 @@ def fenced_blocks(text: str) -> list[Block]:
 
     As in CommonMark, a fence ends at the same marker, no shorter, and no deeper than three columns; so a
     fence inside a docstring is code. Beyond CommonMark: a fence inside an unended one that names a
-    language ends it; where no proper end follows, a badly written one counts, or the start of prose.
+    language ends it; where no proper end follows, a badly written one counts, or the start of prose; code
+    may stand between the markers of one line.
     """
     lines = text.split("\n")
     blocks: list[Block] = []
@@ -58,7 +60,10 @@ def fenced_blocks(text: str) -> list[Block]:
         fence = _FENCE.match(line) if "```" in line or "~~~" in line else None
         if opened is None:
             found = fence or ("```" in line and _FENCE_AFTER_PROSE.search(line)) or None
-            if found is not None:
+            whole = None if found or "```" not in line else _ONE_LINE.match(line)
+            if whole is not None and safe_parse(whole["code"].strip()) is not None:
+                blocks.append(Block(whole["code"].strip(), "python", True))
+            elif found is not None:
                 indent = fence["indent"] if fence else ""
                 opened = _Open(found["marker"], indent, found["info"], i + 1)
         elif fence and fence["marker"].startswith(opened.marker):

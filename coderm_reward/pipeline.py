@@ -56,10 +56,9 @@ class RewardPipeline:
         self._allocator = allocator or UniformAllocator(self.config.budget.budget)
         self._groups_at_once = groups_at_once
 
-    @property
-    def settings(self) -> str:
-        """Fingerprint of everything but the rollouts that decides a reward; part of every record."""
-        return content_hash(self.config.fingerprint(), self._generator.identity)
+    def settings(self, problem: Problem) -> str:
+        """Fingerprint of everything but the rollouts that decides a prompt's rewards; part of its records."""
+        return content_hash(self.config.fingerprint(), self._generator.fingerprint(problem))
 
     async def score(self, groups: Sequence[RolloutGroup]) -> AsyncIterator[GroupRecord]:
         """Score all groups and yield their records as they finish, not in order.
@@ -109,7 +108,8 @@ class RewardPipeline:
         return GroupRecord(
             group=group.id,
             content=group_content(group),
-            settings=self.settings,
+            settings=self.settings(group.problem),
+            config=self.config,
             run=group.run,
             step=group.step,
             uid=group.uid,
@@ -153,7 +153,9 @@ def _with_entry_point(problem: Problem) -> Problem:
 
 def _extract(group: RolloutGroup, problem: Problem, *, wants_function: bool) -> list[Solution]:
     return [
-        extract_solution(rollout.text, problem.entry_point, wants_function=wants_function)
+        extract_solution(
+            rollout.text, problem.entry_point, wants_function=wants_function, context=problem.question
+        )
         for rollout in group.rollouts
     ]
 

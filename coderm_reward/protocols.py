@@ -18,6 +18,10 @@ class UnitTestGenerator(Protocol):
         """What made the tests (backend, model, template, sampling): part of every record."""
         ...
 
+    def fingerprint(self, problem: Problem) -> str:
+        """Return what, besides the settings, decides this prompt's suite: equal means the same tests."""
+        ...
+
     async def generate(self, problem: Problem, solutions: Sequence[Solution], n: int | None) -> TestSuite:
         """Return the suite made of the first `n` responses for this prompt (None: all there are).
 

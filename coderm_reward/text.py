@@ -25,14 +25,16 @@ _NEXT_TURN = re.compile(
     r"<(?:\|im_start\||\|start_header_id\||\|(?:user|system|assistant)\||start_of_turn)>"
 )
 _THOUGHT = r"(?:think|thinking|thought|reasoning)"
-_THOUGHT_END = re.compile(rf"</{_THOUGHT}>", re.IGNORECASE)
-_THOUGHT_START = re.compile(rf"<{_THOUGHT}>", re.IGNORECASE)
+_QUOTE = "[\"'`]"
+_THOUGHT_END = re.compile(rf"(?<!{_QUOTE})</{_THOUGHT}>|</{_THOUGHT}>(?!{_QUOTE})", re.IGNORECASE)
+_THOUGHT_START = re.compile(rf"(?<!{_QUOTE})<{_THOUGHT}>|<{_THOUGHT}>(?!{_QUOTE})", re.IGNORECASE)
 
 
 def answer_text(text: str) -> str:
     """Return what the model answered: line ends as `\\n`, thoughts and closing control tokens removed.
 
-    The answer is what follows the last `</think>`; a `<think>` that is never closed hides all after it.
+    The answer is what follows the last `</think>`; a `<think>` that is never closed hides all after it. A
+    tag in quotes, as code that handles such text has it, is no tag.
     A next turn that the model made up for itself is cut off, and so is all beyond MAX_ANSWER_CHARS.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff")

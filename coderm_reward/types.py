@@ -90,7 +90,9 @@ class CodeStatus(enum.Enum):
     OK = "ok"
     NO_CODE = "no_code"
     UNSUPPORTED_FORMAT = "unsupported_format"
-    """A program that reads stdin where a function was expected."""
+    """A program that reads stdin, for a problem that names no function: outside what unit tests can call."""
+    WRONG_FORMAT = "wrong_format"
+    """A program that reads stdin although the problem asks for a function: a wrong answer, scored 0.0."""
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -118,7 +120,7 @@ class Rollout(msgspec.Struct, frozen=True):
 
 
 class Solution(msgspec.Struct, frozen=True):
-    """The code of one rollout. `code` is empty unless `status` is OK.
+    """The code of one rollout. It is run only where `status` is OK; WRONG_FORMAT keeps it for the reader.
 
     `id` hashes the normalised AST (formatting, comments and docstrings apart), so rollouts with
     equal ids behave alike and run once.
@@ -194,13 +196,13 @@ class ExecutionStats:
     """What filling one matrix took."""
 
     pairs: int = 0
-    """(rollout with code) x (valid test): the cells of the matrix that have to be known."""
+    """(rollout with code) x (valid test, each copy counted): what would run without any deduplication."""
     pairs_run: int = 0
     """Of these, how many were executed (identical solutions and tests run once)."""
     assumed_timeouts: int = 0
     """Votes given TIMEOUT unrun, because the solution had hung on every vote for a while."""
     retried: int = 0
-    """Votes run again after a worker died or the machine starved them of CPU."""
+    """Tests run again after a worker died or the machine starved them of CPU."""
     seconds: float = 0.0
     """Wall seconds from the first to the last answer, for this group."""
 
@@ -253,6 +255,7 @@ class RewardOutput(msgspec.Struct, frozen=True):
     difficulty: float
     no_code: float
     unsupported_format: float
+    """1.0 for a program that reads stdin; its score is neutral, or 0.0 where a function was asked for."""
     tampered: float
     neutral: float
     """1.0 if the score is the neutral reward and not evidence about this rollout."""

@@ -15,6 +15,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from coderm_reward.report.text import visible
+
 __all__ = ["err", "note", "out", "progress_bar", "two_column_table"]
 
 out = Console(highlight=False)
@@ -22,8 +24,8 @@ err = Console(stderr=True, highlight=False)
 
 
 def note(text: str) -> None:
-    """Tell the user something about the work, on stderr, as it is (no markup)."""
-    err.print(text, markup=False, soft_wrap=True)
+    """Tell the user something about the work, on stderr: no markup, control characters made visible."""
+    err.print(visible(text), markup=False, soft_wrap=True)
 
 
 def progress_bar() -> Progress:
@@ -51,4 +53,4 @@ def two_column_table(title: str, rows: Iterable[tuple[str, str]]) -> Table:
 
 
 def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
+    return visible(text).replace("[", "\\[")

@@ -43,10 +43,14 @@ def evaluate(
             'order]}, or one {"passed": 0 or 1} per scored row.'
         ),
     ],
-    vote_unit: Annotated[str | None, typer.Option(help="method or class.")] = None,
-    duplicates: Annotated[str | None, typer.Option(help="weight or drop.")] = None,
+    vote_unit: Annotated[
+        str | None, typer.Option(help="method or class; by default as it was scored.")
+    ] = None,
+    duplicates: Annotated[
+        str | None, typer.Option(help="weight or drop; by default as it was scored.")
+    ] = None,
     acc_threshold: Annotated[
-        float | None, typer.Option(help="Score from which the ensemble accepts a rollout.")
+        float | None, typer.Option(help="Score from which the ensemble accepts; by default as it was scored.")
     ] = None,
     n: Annotated[
         int | None, typer.Option("--n", min=1, help="Best of N rollouts instead of all of a group.")
@@ -58,8 +62,11 @@ def evaluate(
     Every aggregator is recomputed on the recorded verdicts; nothing is executed. FAR is the share of
     wrong rollouts accepted, FRR the share of correct ones rejected (paper, appendix D).
     """
-    config = load_config(vote_unit=vote_unit, duplicates=duplicates, acc_threshold=acc_threshold).scoring
     records = load_scored(scored)
+    as_scored = {"scoring": msgspec.to_builtins(records[0].config.scoring)}
+    config = load_config(
+        as_scored, vote_unit=vote_unit, duplicates=duplicates, acc_threshold=acc_threshold
+    ).scoring
     truths = read_truth(truth, records)
     groups = [
         EvaluationGroup(tuple(CodeStatus(r.status) for r in record.rollouts), record.matrix(), known)

@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from coderm_reward.cli.console import note
@@ -25,7 +26,7 @@ def report(
         out,
         records,
         title=f"Rewards of {scored}",
-        settings={"fingerprint": ", ".join(sorted({record.settings for record in records}))},
+        settings=msgspec.to_builtins(records[0].config),
         generated_at=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     )
     note(f"wrote {out}")

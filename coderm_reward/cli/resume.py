@@ -7,7 +7,7 @@ So an earlier result stays whole until the new one is, and a `.part` file means 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -36,7 +36,7 @@ class RunRecords:
     def __init__(self, out: Path, *, resume: bool, overwrite: bool) -> None:
         self.path = sidecar_path(out)
         self._part = self.path.with_name(self.path.name + ".part")
-        self._resume = resume
+        self.resuming = resume
         if self._part.exists() and self._part.stat().st_size and not (resume or overwrite):
             raise OutputError(
                 f"{self._part} holds the groups of an unfinished run; go on with --resume, "
@@ -44,27 +44,27 @@ class RunRecords:
             )
         self._writer: RecordWriter | None = None
 
-    def open(self, groups: Sequence[RolloutGroup], settings: str) -> dict[str, GroupRecord]:
+    def open(
+        self, groups: Sequence[RolloutGroup], settings: Callable[[RolloutGroup], str]
+    ) -> dict[str, GroupRecord]:
         """Start recording and return the records, by group id, that need no scoring any more.
 
         Raises:
             OutputError: what is there was scored with other settings or tests.
         """
         kept: dict[str, GroupRecord] = {}
-        if self._resume:
+        if self.resuming:
             source = self._part if self._part.exists() else self.path
-            old = {record.group: record for record in read_records(source)} if source.exists() else {}
-            if old and all(record.settings != settings for record in old.values()):
+            old = list(read_records(source)) if source.exists() else []
+            kept = _matching(old, groups, settings)
+            known = {record.content for record in old}
+            if old and not kept and any(group_content(group) in known for group in groups):
                 raise OutputError(
                     f"{source} was scored with other settings or tests; resume with the same ones, "
                     "or leave --resume out."
                 )
-            for group in groups:
-                record = old.get(group.id)
-                if record and record.settings == settings and record.content == group_content(group):
-                    kept[group.id] = _at_rows(record, group)
-        carry_over = self._resume and not self._part.exists()
-        self._writer = RecordWriter(self._part, resume=self._resume)
+        carry_over = self.resuming and not self._part.exists()
+        self._writer = RecordWriter(self._part, resume=self.resuming)
         for record in kept.values() if carry_over else ():
             self._writer.write(record)
         return kept
@@ -92,10 +92,25 @@ class RunRecords:
         self._part.unlink(missing_ok=True)
 
 
-def _at_rows(record: GroupRecord, group: RolloutGroup) -> GroupRecord:
-    """The record with the row numbers of this run: more input files may have shifted them."""
+def _matching(
+    old: Sequence[GroupRecord], groups: Sequence[RolloutGroup], settings: Callable[[RolloutGroup], str]
+) -> dict[str, GroupRecord]:
+    """Group id -> its record: of the same id, or else of the same step and texts under another path."""
+    by_id = {record.group: record for record in old}
+    by_content = {(record.step, record.uid, record.content): record for record in old}
+    found = {}
+    for group in groups:
+        content = group_content(group)
+        record = by_id.get(group.id) or by_content.get((group.step, group.uid, content))
+        if record is not None and record.content == content and record.settings == settings(group):
+            found[group.id] = _in_this_run(record, group)
+    return found
+
+
+def _in_this_run(record: GroupRecord, group: RolloutGroup) -> GroupRecord:
+    """The record under this run's name and rows: more input files or another path may have changed them."""
     rollouts = tuple(
         msgspec.structs.replace(old, row=new.row)
         for old, new in zip(record.rollouts, group.rollouts, strict=True)
     )
-    return msgspec.structs.replace(record, rollouts=rollouts)
+    return msgspec.structs.replace(record, group=group.id, run=group.run, rollouts=rollouts)

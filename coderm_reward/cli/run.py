@@ -19,7 +19,7 @@ from coderm_reward.config import RewardConfig, SandboxConfig
 from coderm_reward.data.dump import Dump
 from coderm_reward.data.records import GroupRecord
 from coderm_reward.data.writers import write_scored
-from coderm_reward.errors import SandboxUnavailableError
+from coderm_reward.errors import InputError, SandboxUnavailableError
 from coderm_reward.execution import SandboxExecutor
 from coderm_reward.generation.recorded import RecordedGenerator
 from coderm_reward.pipeline import RewardPipeline
@@ -112,9 +112,11 @@ class ScoreRun:
         pipeline = RewardPipeline(
             self.generator, SandboxExecutor(pool), self.config, groups_at_once=max(2, 2 * pool.size)
         )
-        kept = self.records.open(self.dump.groups, pipeline.settings)
+        if self.dump.groups and all(len(group.rollouts) == 1 for group in self.dump.groups):
+            note("every group has one rollout only: siblings are found by uid, or by prompt within a step")
+        kept = self.records.open(self.dump.groups, lambda group: pipeline.settings(group.problem))
         missing = [group for group in self.dump.groups if group.id not in kept]
-        if kept:
+        if self.records.resuming:
             note(f"resuming: {len(kept)} of {len(self.dump.groups)} groups are recorded already")
         if not missing:
             return list(kept.values()), []
@@ -126,7 +128,8 @@ class ScoreRun:
                     await self._consume(pipeline, missing, fresh, progress)
         except PoolUnavailableError as error:
             raise SandboxUnavailableError(
-                f"{error}. Run `coderm-reward doctor` to see what this host lacks and what to do about it."
+                f"{str(error).rstrip('.')}; run `coderm-reward doctor` to see what this host lacks and what "
+                "to do about it."
             ) from None
         return list(kept.values()), fresh
 
@@ -172,6 +175,11 @@ class ScoreRun:
             )
         rows = [*summary_rows(summarise(records), wall_seconds=wall_seconds), *extra.items()]
         out.print(two_column_table("Scored", rows))
+        if not any(len(record.invalid) < len(record.tests) for record in records):
+            raise InputError(
+                "No prompt has a usable test, so every reward is neutral; the table says what parsing "
+                "dropped and the group records why the sandbox found tests invalid."
+            )
         for written in [*self.outs, self.records.path, *([self.report] if self.report else [])]:
             note(f"wrote {written}")
 

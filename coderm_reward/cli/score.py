@@ -15,8 +15,9 @@ from coderm_reward.config import load_config
 from coderm_reward.data.columns import ColumnMap
 from coderm_reward.data.dump import Dump, load_dump
 from coderm_reward.data.recorded_tests import read_recorded_tests
+from coderm_reward.data.sidecar import sidecar_path
 from coderm_reward.data.writers import check_place, check_writable
-from coderm_reward.errors import ConfigError, InputError
+from coderm_reward.errors import ConfigError, InputError, OutputError
 from coderm_reward.generation.recorded import RecordedGenerator
 
 __all__ = ["score"]
@@ -97,48 +98,49 @@ def score(
     aggregator: Annotated[
         str | None,
         typer.Option(
-            help="majority, majority_consensus, dual_agreement or combined.", rich_help_panel=_REWARD
+            help="majority, majority_consensus, dual_agreement or combined. \\[default: majority]",
+            rich_help_panel=_REWARD,
         ),
     ] = None,
     vote_unit: Annotated[
         str | None,
         typer.Option(
-            help="Who votes: each test method, or each class as a whole (the paper's): method or class.",
+            help="Who votes: each test method, or each class as a whole (the paper's). \\[default: method]",
             rich_help_panel=_REWARD,
         ),
     ] = None,
     shape: Annotated[
         str | None,
         typer.Option(
-            help="fraction, binary or vote_share.",
+            help="fraction, binary or vote_share. \\[default: fraction]",
             rich_help_panel=_REWARD,
         ),
     ] = None,
     threshold: Annotated[
         float | None,
         typer.Option(
-            help="Score from which shape binary gives 1.",
+            help="Score from which shape binary gives 1. \\[default: 0.5]",
             rich_help_panel=_REWARD,
         ),
     ] = None,
     acc_threshold: Annotated[
         float | None,
         typer.Option(
-            help="Score from which acc is 1.",
+            help="Score from which acc is 1. \\[default: 0.5]",
             rich_help_panel=_REWARD,
         ),
     ] = None,
     neutral: Annotated[
         str | None,
         typer.Option(
-            help="Reward without evidence: group_mean or a number.",
+            help="Reward without evidence: group_mean or a number. \\[default: group_mean]",
             rich_help_panel=_REWARD,
         ),
     ] = None,
     duplicates: Annotated[
         str | None,
         typer.Option(
-            help="Copies of tests and solutions keep their weight, or not: weight or drop.",
+            help="Copies of tests and solutions keep their weight: weight, or drop. \\[default: weight]",
             rich_help_panel=_REWARD,
         ),
     ] = None,
@@ -159,7 +161,7 @@ def score(
     isolation: Annotated[
         str | None,
         typer.Option(
-            help="bubblewrap, or none (unsafe, by name only).",
+            help="bubblewrap, or none (unsafe, by name only). \\[default: bubblewrap]",
             rich_help_panel=_RUN,
         ),
     ] = None,
@@ -173,26 +175,29 @@ def score(
     timeout: Annotated[
         float | None,
         typer.Option(
-            help="Seconds per test method.",
+            help="Seconds per test method. \\[default: 1.0]",
             rich_help_panel=_RUN,
         ),
     ] = None,
     memory: Annotated[
         int | None,
         typer.Option(
-            help="MiB per solution.",
+            help="MiB per solution. \\[default: 1024]",
             rich_help_panel=_RUN,
         ),
     ] = None,
     hang_limit: Annotated[
         int | None,
         typer.Option(
-            help="Timeouts in a row after which a solution's other votes count as timeouts unrun; 0: never.",
+            help="A solution whose first votes all time out, so many and in two classes or more, is not run "
+            "further: the rest count as timeouts. 0: never. \\[default: 8]",
             rich_help_panel=_RUN,
         ),
     ] = None,
 ) -> None:
     """Score a rollout dump: run every rollout against its prompt's unit tests and turn votes into rewards.
+
+    For example: coderm-reward score rollouts/ --tests tests.jsonl --out scored.parquet --report report.html
 
     Every input column is kept; ours are added as coderm_score, coderm_acc and so on. A run that was
     stopped or killed goes on with --resume.
@@ -221,6 +226,7 @@ def score(
         check_writable(path)
     if report is not None:
         check_place(report, "--report")
+    _check_distinct([*dumps, *tests, *([config] if config else [])], outs, report)
     records = RunRecords(outs[0], resume=resume, overwrite=overwrite)
     dump = _load(dumps, ColumnMap.parse(*column_map) if column_map else None, on_bad_row)
     recorded = read_recorded_tests(tests)
@@ -240,6 +246,28 @@ def score(
     except StoppedError as stop:
         note(f"stopped by {stop}; the groups scored so far are kept: go on with --resume")
         raise typer.Exit(stop.exit_code) from None
+
+
+def _check_distinct(inputs: list[Path], outs: list[Path], report: Path | None) -> None:
+    """Refuse to write over an input, or two outputs to one place, before anything is read."""
+    sidecar = sidecar_path(outs[0])
+    written = [*outs, sidecar, *([report] if report else [])]
+    taken = {path.resolve(): f"the input {path}" for path in inputs}
+    for path in written:
+        place = path.resolve()
+        used = taken.get(place) or next((taken[folder] for folder in place.parents if folder in taken), None)
+        if used:
+            raise OutputError(
+                f"{path} would be written over or into {used}; choose another place with --out."
+            )
+        taken[place] = f"another output, {path}"
+    others = {sidecar.with_name(sidecar.name.replace(".groups.jsonl", end)) for end in (".parquet", ".jsonl")}
+    for other in others - set(outs):
+        if other.exists() and sidecar.exists():
+            raise OutputError(
+                f"{sidecar} holds the group records of {other}, which is not written now; "
+                "choose another name with --out, or remove both."
+            )
 
 
 def _number_or_text(value: str | None) -> str | float | None:

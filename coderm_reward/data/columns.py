@@ -21,8 +21,6 @@ ROLES = {
     "step": "the training step",
     "entry_point": "name of the function under test",
     "starter_code": "code that the prompt starts from",
-    "tests": "unit tests that came with the row",
-    "reference": "a reference solution",
 }
 
 _VERL = {"input", "output", "score", "step"}

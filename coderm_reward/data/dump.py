@@ -17,7 +17,7 @@ import msgspec
 import pyarrow as pa
 
 from coderm_reward.data import fields
-from coderm_reward.data.columns import MISSING, ColumnMap, RoleColumns
+from coderm_reward.data.columns import ColumnMap, RoleColumns
 from coderm_reward.data.entry_points import entry_point_from_prompt
 from coderm_reward.data.files import (
     BadRow,
@@ -55,11 +55,6 @@ class InputRow(msgspec.Struct, frozen=True):
     group: str
     """RolloutGroup.id."""
     prompt_hash: str
-
-    def role(self, role: str) -> Any:
-        """Return the value that plays a role (see columns.ROLES) in this row; None where it has none."""
-        value = self.roles.get(role, self.columns)
-        return None if value is MISSING else value
 
 
 @dataclass(frozen=True)
@@ -206,7 +201,6 @@ class _Loader:
             columns[roles.columns["prompt"]] = prompt.value
         group = self._groups.group(prompt, file.run, step or file.step, uid)
         group.task_id = group.task_id or task_id
-        group.weak_id = group.weak_id or fields.weak_id(columns.get("extra_info"))
         group.entry_point = group.entry_point or entry_point or _starter_entry_point(roles, columns)
         self.rows_in += len(responses)
         for position, text in responses:

@@ -15,7 +15,7 @@ from coderm_reward.source import FunctionNode, likely_entry_point, safe_parse
 from coderm_reward.text import prompt_key
 from coderm_reward.types import UnitTest
 
-__all__ = ["entry_point_from_prompt", "entry_point_from_tests"]
+__all__ = ["entry_point_from_prompt", "entry_point_from_tests", "is_stub"]
 
 
 def entry_point_from_prompt(question: str) -> str | None:
@@ -101,7 +101,7 @@ def _from_starter(codes: Iterable[str]) -> str | None:
             continue
         for name, node in _functions(tree):
             functions.append(name)
-            if _is_stub(node):
+            if is_stub(node):
                 stubs.append(name)
     return stubs[-1] if stubs else _only(functions)
 
@@ -118,7 +118,7 @@ def _functions(tree: ast.Module) -> list[tuple[str, ast.FunctionDef | ast.AsyncF
     return found
 
 
-def _is_stub(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+def is_stub(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     """Whether a function has no body yet: docstring, `pass`, `...` or raising NotImplementedError."""
 
     def empty(n: ast.stmt) -> bool:

@@ -17,46 +17,53 @@ it does not parse: it fails. Prose, REPL sessions and lone names or numbers are 
 from __future__ import annotations
 
 import ast
-import builtins
 import re
 from collections.abc import Callable, Sequence
 
 import msgspec
 
 from coderm_reward.bare_code import Block, bare_blocks
+from coderm_reward.data.helpers import definitions_in, with_definitions, with_promised_names
 from coderm_reward.data.stdin import reads_stdin
 from coderm_reward.fences import fenced_blocks
-from coderm_reward.source import FunctionNode, bound_names, free_names, normalised_id, safe_parse
+from coderm_reward.source import FunctionNode, bound_names, normalised_id, safe_parse
 from coderm_reward.text import answer_text
 from coderm_reward.types import CodeStatus, Solution
 
 __all__ = ["extract_solution"]
 
 
-def extract_solution(text: str, entry_point: str | None, *, wants_function: bool) -> Solution:
+def extract_solution(
+    text: str, entry_point: str | None, *, wants_function: bool, context: str = ""
+) -> Solution:
     """Return the code of one response, its status and identity.
 
-    `entry_point` is the function under test where known (`Solution().f` means `f`). Where the chosen piece
-    uses names that only earlier pieces define, these definitions are put in front of it. A method of
-    `class Solution` gets a module-level function of its name that calls it on a fresh instance.
+    `entry_point` is the function under test where known (`Solution().f` means `f`); `context` is the
+    problem's question. Where the chosen piece uses names that only earlier pieces define, these definitions
+    are put in front of it, and then those that its problem promises (see coderm_reward.data.helpers). A
+    method of `class Solution` gets a module-level function of its name that calls it on a fresh instance.
 
     A program that reads stdin and defines no entry point is UNSUPPORTED_FORMAT, which earns the neutral
     reward, only while nobody asked for a function. With `wants_function` (dataset, prompt or starter code
-    name one) it is a wrong answer like any other: OK, with its code. Otherwise a policy could choose the
-    neutral reward over a bad one by answering in the wrong format.
+    name one) it is WRONG_FORMAT, a wrong answer that keeps its code and is never run. Otherwise a policy
+    could choose the neutral reward over a bad one by answering in the wrong format.
     """
     entry_point = _last_part(entry_point)
     answer = answer_text(text)
     piece = _choose(answer, entry_point)
     if piece is None:
         return Solution(CodeStatus.NO_CODE)
-    tree = safe_parse(piece)
-    defines_entry = entry_point is not None and tree is not None and _defines(tree, entry_point)
-    if tree is not None and not wants_function and not defines_entry and reads_stdin(tree):
-        return Solution(CodeStatus.UNSUPPORTED_FORMAT)
     code = piece.strip("\n").rstrip()
-    if tree is not None:
-        code += _shim(tree, entry_point)
+    tree = safe_parse(code)
+    if tree is None:
+        return Solution(CodeStatus.OK, code, normalised_id(code))
+    defines_entry = entry_point is not None and _defines(tree, entry_point)
+    if not defines_entry and reads_stdin(tree):
+        if not wants_function:
+            return Solution(CodeStatus.UNSUPPORTED_FORMAT)
+        return Solution(CodeStatus.WRONG_FORMAT, code, normalised_id(code))
+    own = {entry_point} if entry_point else set()
+    code = with_promised_names(code, tree, context, own) + _shim(tree, entry_point)
     return Solution(CodeStatus.OK, code, normalised_id(code))
 
 
@@ -186,28 +193,8 @@ def _shim(tree: ast.Module, entry_point: str | None) -> str:
 
 def _with_helpers(chosen: _Piece, pool: Sequence[_Piece]) -> str:
     """Put definitions that only earlier pieces have in front of the chosen piece, in their order."""
-    code = chosen.block.code
     if chosen.tree is None:
-        return code
+        return chosen.block.code
     earlier = pool[: next(i for i, p in enumerate(pool) if p is chosen)]
-    definitions: dict[str, tuple[int, ast.stmt, list[str]]] = {}
-    order = 0
-    for piece in earlier:
-        lines = piece.block.code.split("\n")
-        for node in piece.tree.body if piece.tree else []:
-            order += 1
-            for name in bound_names(node):
-                definitions[name] = (order, node, lines)
-    have = bound_names(*chosen.tree.body) | set(dir(builtins))
-    missing = list(free_names(*chosen.tree.body) - have)
-    parts: dict[int, str] = {}
-    while missing:
-        name = missing.pop()
-        if name in have or name not in definitions:
-            continue
-        have.add(name)
-        order, node, lines = definitions[name]
-        first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
-        parts[order] = "\n".join(lines[first - 1 : node.end_lineno])
-        missing += free_names(node) - have
-    return "\n\n".join([*(parts[key] for key in sorted(parts)), code])
+    known = definitions_in([(p.block.code, p.tree) for p in earlier if p.tree is not None])
+    return with_definitions(chosen.block.code, chosen.tree, known)

@@ -13,9 +13,8 @@ import pyarrow as pa
 
 from coderm_reward.data.columns import MISSING, RoleColumns
 
-__all__ = ["element_types", "kind", "required", "responses", "scalar", "weak_id"]
+__all__ = ["element_types", "kind", "required", "responses", "scalar"]
 
-_WEAK_IDS = ("task_id", "problem_id", "question_id", "id", "index")
 _KINDS = {
     type(None): "null",
     bool: "a boolean",
@@ -75,16 +74,6 @@ def scalar(role: str, roles: RoleColumns, row: Mapping[str, Any]) -> str | None:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise ValueError(f"{roles.columns[role]!r} (the {role}) is {kind(value)}, not text or a number")
     return _number_text(value) if isinstance(value, float) else str(value) or None
-
-
-def weak_id(extra_info: object) -> str | None:
-    """Return what looks like a task's id in verl's `extra_info`; not trusted until it is seen to be one."""
-    if isinstance(extra_info, dict):
-        for name in _WEAK_IDS:
-            value = extra_info.get(name)
-            if isinstance(value, (str, int)) and not isinstance(value, bool) and value != "":
-                return str(value)
-    return None
 
 
 def kind(value: object) -> str:

@@ -35,8 +35,6 @@ class GroupDraft:
     step: str | None
     uid: str | None
     task_id: str | None = None
-    weak_id: str | None = None
-    """What may be a task's id; see GroupBuilder.finish."""
     entry_point: str | None = None
     rollouts: list[Rollout] = field(default_factory=list)
 
@@ -82,18 +80,10 @@ class GroupBuilder:
         return draft
 
     def finish(self) -> tuple[list[RolloutGroup], list[str]]:
-        """Return the groups with rollouts, in the order of their first rows, and notes for the user.
-
-        A weak id (out of verl's `extra_info`) names the task only if the weak ids tell all prompts apart:
-        `extra_info.index` is often 0 for every row.
-        """
+        """Return the groups with rollouts, in the order of their first rows, and notes for the user."""
         drafts = sorted(
             (draft for draft in self._groups.values() if draft.rollouts), key=lambda d: d.rollouts[0].row
         )
-        weak = {(draft.weak_id, draft.prompt.hash) for draft in drafts}
-        if len(weak) == len({weak_id for weak_id, _ in weak}) == len({prompt for _, prompt in weak}):
-            for draft in drafts:
-                draft.task_id = draft.task_id or draft.weak_id
         groups = [
             RolloutGroup(
                 id=draft.id,

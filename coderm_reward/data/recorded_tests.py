@@ -81,6 +81,9 @@ class _Suites:
         responses, tests = _contents(row)
         known = list(dict.fromkeys(self._entries[key] for key in keys if key in self._entries))
         entry = known[0] if known else _Entry()
+        if text and any(other.text not in ("", text) for other in known):
+            raise ValueError("its task_id belongs to a row with another prompt")
+        entry.text = entry.text or text
         for other in known[1:]:
             entry.rows += other.rows
             for table in (self._entries, self._texts):
@@ -101,6 +104,7 @@ class _Entry:
 
     def __init__(self) -> None:
         self.rows: list[tuple[int, list[str], list[UnitTest]]] = []
+        self.text = ""
 
     def suite(self) -> RecordedSuite:
         """Put the rows together in their order; a test that several group records hold counts once."""

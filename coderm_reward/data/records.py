@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from coderm_reward.config import RewardConfig
 from coderm_reward.errors import InputError
 from coderm_reward.types import (
     Difficulty,
@@ -72,6 +73,7 @@ class GroupRecord(msgspec.Struct, frozen=True):
     """Hash of the prompt and of every rollout's text: `--resume` takes a record only for the same group."""
     settings: str
     """Fingerprint of the settings and tests it was scored with."""
+    config: RewardConfig
     run: str
     step: str | None
     uid: str | None

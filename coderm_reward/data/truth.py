@@ -73,7 +73,11 @@ def _by_prompt(rows: Sequence[tuple[str, dict[str, Any]]], records: Sequence[Gro
     for where, row in rows:
         if not isinstance(row["passed"], list) or not any(key in row for key in _KEYS):
             raise InputError(f"{where} names no prompt or lists no `passed`; {_FORM}.")
-        rollouts = next((scored[key] for key in _keys(row) if key in scored), None)
+        try:
+            keys = _keys(row)
+        except ValueError as error:
+            raise InputError(f"{where}: {error}; {_FORM}.") from None
+        rollouts = next((scored[key] for key in keys if key in scored), None)
         if rollouts is None:
             continue
         if len(rollouts) != len(row["passed"]):
@@ -81,6 +85,8 @@ def _by_prompt(rows: Sequence[tuple[str, dict[str, Any]]], records: Sequence[Gro
                 f"{where} lists {len(row['passed'])} results for a prompt with {len(rollouts)} scored "
                 "rollouts; there must be one for each, in input order."
             )
+        if truth.keys() & set(rollouts):
+            raise InputError(f"{where} is a second row for a prompt; keep one row per prompt.")
         for index, passed in zip(sorted(rollouts), row["passed"], strict=True):
             truth[index] = _flag(where, passed)
     return truth

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -20,13 +21,14 @@ from coderm_reward.types import (
     UnitTest,
     Verdict,
 )
-from coderm_sandbox import Inspection, Job, SandboxPool, Test, TestResult
+from coderm_sandbox import Inspection, Job, SandboxPool, Test, TestResult, WorkerDiedError
 
 __all__ = ["DETAILS_PER_SOLUTION", "SandboxExecutor"]
 
 DETAILS_PER_SOLUTION = 5
 """Failing tests of one solution whose first failing method is described in the record."""
 _INSPECTIONS_KEPT = 20_000
+_log = logging.getLogger("coderm_reward")
 
 
 class SandboxExecutor:
@@ -43,8 +45,11 @@ class SandboxExecutor:
     async def execute(self, solutions: Sequence[Solution], suite: TestSuite) -> ExecutionMatrix:
         """Run every solution with code against every valid test of the suite."""
         began = time.perf_counter()
-        retried = self._pool.stats.retried
-        inspections = await self._inspect(suite.tests)
+        try:
+            inspections = await self._inspect(suite.tests)
+        except WorkerDiedError as error:
+            _log.warning("no verdicts for prompt %s: %s", suite.prompt_hash, error)
+            return _no_evidence(suite.tests, _distinct(solutions))
         tests = tuple(_with_methods(t, i) for t, i in zip(suite.tests, inspections, strict=True))
         valid = [t for t, inspection in enumerate(inspections) if inspection.valid]
         jobs = tuple(_sandbox_test(tests[t], inspections[t]) for t in valid)
@@ -58,7 +63,7 @@ class SandboxExecutor:
             pairs=int((indices >= 0).sum()) * sum(tests[t].copies for t in valid),
             pairs_run=sum(map(len, results)),
             assumed_timeouts=sum(result.assumed for row in results for result in row),
-            retried=self._pool.stats.retried - retried,
+            retried=sum(result.retried for row in results for result in row),
             seconds=time.perf_counter() - began,
         )
         invalid = {test.id: i.reason for test, i in zip(tests, inspections, strict=True) if not i.valid}
@@ -81,6 +86,15 @@ class SandboxExecutor:
         while len(self._inspections) > _INSPECTIONS_KEPT:
             self._inspections.popitem(last=False)
         return [known[test.id] for test in tests]
+
+
+def _no_evidence(
+    tests: tuple[UnitTest, ...], indices: np.ndarray[tuple[int], np.dtype[np.intp]]
+) -> ExecutionMatrix:
+    """UNKNOWN throughout: the sandbox could not even look at the tests."""
+    voteless = np.zeros(sum(len(test.methods) for test in tests), dtype=np.bool_)
+    pairs = int((indices >= 0).sum()) * sum(test.copies for test in tests)
+    return _assemble(tests, [], voteless, indices, [], {}, ExecutionStats(pairs=pairs))
 
 
 def _with_methods(test: UnitTest, inspection: Inspection) -> UnitTest:

@@ -1,29 +1,34 @@
 """From model responses to unit tests. Pure: nothing is executed, and no text makes it raise.
 
 The steps, one module each: the Python source of a response (response_code), its statements without
-stand-ins for the code under test (placeholders, statements), its test classes (case_classes), and here one
-UnitTest per class with what it needs. The runner at the end of a text (`unittest.main()`, the loader and
-runner lines of CodeRM's published artefacts), prints, other loose code and imports that nothing reads (a
-package that is missing would make the test invalid) are left out; comments stay.
+stand-ins for the code under test (placeholders, statements), its test classes (case_classes), with those
+made of other styles (conversion), and here one UnitTest per class with what it needs. The runner at the end
+of a text (`unittest.main()`, the loader and runner lines of CodeRM's published artefacts), prints, other
+loose code and imports that nothing reads (a package that is missing would make the test invalid) are left
+out; comments stay.
 
-Counters. These say that something was thrown away (a response, unless said otherwise):
+Counters. A response gives a test, or has exactly one of the first three, or tests that are all counted as
+`no_test_method`, `bad_method` or `no_mention`. These say that something was thrown away:
 
-- `no_code`: prose, or a block in another language
-- `does_not_parse`: not even one whole function of it
-- `no_test_class`: code without any test
+- `no_code` (a response): prose, or a block in another language
+- `does_not_parse` (a response): not even one whole function of it
+- `no_test_class` (a response): code without any test
 - `no_test_method` (a class): nothing in it that can run, e.g. only parametrised methods
-- `bad_method` (a method): takes arguments that nothing gives it; the class keeps its other methods
+- `bad_method` (a method, or a test function): takes arguments that nothing gives it, such as a fixture, or
+  rows that are not written out; the others are kept
 - `no_mention` (a class, or an assertion outside one): never mentions the function under test
-- `superseded` (a class): the response defines one of the same name further down
+- `superseded` (a class, or a test function): the response defines one of the same name further down
 - `duplicate` (a class): equal to an earlier one up to formatting and comments; its vote is in `copies`
 
-Those with the prefix `repaired_` count responses whose tests were kept but changed; they take nothing away:
+Those with the prefix `repaired_` count responses whose tests were kept but changed:
 
 - `repaired_truncated`, `repaired_syntax`: methods or statements that do not parse were cut out
 - `repaired_import`: an import of a made-up module such as `your_module` was dropped
 - `repaired_redefinition`: a copy of the function under test was dropped; the test would have judged that
-- `repaired_runner`, `repaired_loose_code`: a statement that runs tests, or prints or calls something
-- `repaired_pytest`, `repaired_asserts`: test functions or assertions outside functions became methods
+- `repaired_runner`: a statement that runs tests was left out, a call of a test function too
+- `repaired_loose_code`: a statement was left out that prints, calls something, or adds methods to a class
+- `repaired_pytest`, `repaired_asserts`: test functions and classes of pytest, or assertions outside
+  functions, became methods; of a `parametrize` with its rows written out, one for each row
 - `repaired_missing_import`: `import unittest` was added
 """
 
@@ -35,9 +40,10 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from coderm_reward.generation.case_classes import case_classes, case_methods, with_cases
+from coderm_reward.generation.case_classes import case_classes, case_methods, is_test
+from coderm_reward.generation.conversion import with_cases
 from coderm_reward.generation.response_code import response_code
-from coderm_reward.generation.statements import Part, Statement, statements
+from coderm_reward.generation.statements import Part, Statement, mentioning, statements
 from coderm_reward.source import FunctionNode, likely_entry_point, normalised_id, safe_parse
 from coderm_reward.types import TestSuite, UnitTest, content_hash
 
@@ -98,7 +104,9 @@ def _parse_one(response: str, entry_point: str | None, counts: Counter[str]) -> 
     inherited = {getattr(base, "id", "") for node in cases.values() for base in node.bases}
     targets = [name for name in cases if name not in inherited]
     if not targets:
-        counts["no_test_class"] += not counts["no_mention"]
+        counts["no_test_class"] += not (
+            counts["no_mention"] + counts["bad_method"] + counts["no_test_method"]
+        )
         return
     counts["repaired_runner"] += sum(s.part is Part.RUNNER for s in found)
     counts["repaired_loose_code"] += sum(s.part is Part.LOOSE and not _is_docstring(s.node) for s in found)
@@ -110,7 +118,7 @@ def _parse_one(response: str, entry_point: str | None, counts: Counter[str]) -> 
             continue
         counts["bad_method"] += len(methods) - len(runnable)
         kept = _needed(name, found, cases)
-        if entry_point is not None and not _mentions(name, kept, entry_point):
+        if entry_point is not None and name not in mentioning(kept, entry_point):
             counts["no_mention"] += 1
             continue
         text = _source(kept, counts)
@@ -125,10 +133,11 @@ def _is_docstring(node: ast.stmt) -> bool:
 def _needed(target: str, found: Sequence[Statement], cases: dict[str, ast.ClassDef]) -> list[Statement]:
     """Return the statements of a target's test: all helpers, and of the rest what is read."""
 
+    tests = cases.keys() | {name for s in found if is_test(s.node) for name in s.binds}
+
     def is_helper(s: Statement) -> bool:
-        is_test = any(name in cases for name in s.binds)
-        is_test |= isinstance(s.node, FunctionNode) and s.node.name.startswith("test")
-        return s.part is Part.DEFINITION and not is_test
+        runs_tests = isinstance(s.node, FunctionNode) and bool(s.needs & tests)
+        return s.part is Part.DEFINITION and not (s.binds & tests) and not runs_tests
 
     kept = [target in s.binds or is_helper(s) for s in found]
     pending = [s for s, keep in zip(found, kept, strict=True) if keep]
@@ -147,22 +156,6 @@ def _needed(target: str, found: Sequence[Statement], cases: dict[str, ast.ClassD
 def _always(node: ast.stmt) -> bool:
     """Whether an import is kept even if nothing reads its names."""
     return isinstance(node, ast.ImportFrom) and (node.module == "__future__" or node.names[0].name == "*")
-
-
-def _mentions(target: str, kept: Sequence[Statement], entry_point: str) -> bool:
-    """Whether a test class, or what it uses, reads the function under test."""
-    reached, agenda = set[str](), [target]
-    while agenda:
-        name = agenda.pop()
-        for s in kept:
-            if name not in s.binds:
-                continue
-            attributes = (n.attr for n in ast.walk(s.node) if isinstance(n, ast.Attribute))
-            if entry_point in s.needs or entry_point in attributes:
-                return True
-            agenda += s.needs - reached
-            reached |= s.needs
-    return False
 
 
 def _source(kept: Sequence[Statement], counts: Counter[str]) -> str:

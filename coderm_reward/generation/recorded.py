@@ -38,6 +38,10 @@ class RecordedGenerator:
         """`recorded:` and a hash of all that is recorded."""
         return self._identity
 
+    def fingerprint(self, problem: Problem) -> str:
+        """Hash of what is recorded for this problem, empty where nothing is."""
+        return _content({"": self._find(problem) or RecordedSuite()})
+
     def coverage(self, problems: Iterable[Problem]) -> int:
         """Return how many of these problems have anything recorded."""
         return sum(self._find(problem) is not None for problem in problems)
@@ -57,11 +61,13 @@ class RecordedGenerator:
         return suite
 
     def _find(self, problem: Problem) -> RecordedSuite | None:
-        """Look a problem up by prompt hash, then task id, then question text."""
-        for key in (problem.prompt_hash, problem.task_id):
-            if key is not None and key in self._suites:
-                return self._suites[key]
-        return self._by_text.get(prompt_key(problem.question))
+        """Look a problem up by prompt hash, then question text, then task id."""
+        if problem.prompt_hash in self._suites:
+            return self._suites[problem.prompt_hash]
+        by_text = self._by_text.get(prompt_key(problem.question))
+        if by_text is None and problem.task_id is not None:
+            return self._suites.get(problem.task_id)
+        return by_text
 
 
 def _suite(recorded: RecordedSuite, problem: Problem, n: int | None) -> TestSuite:

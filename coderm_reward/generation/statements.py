@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 import enum
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
 from coderm_reward.generation.placeholders import remove_stand_ins
 from coderm_reward.source import FunctionNode, bound_names, free_names
 
-__all__ = ["Part", "Statement", "statements"]
+__all__ = ["Part", "Statement", "mentioning", "mentions", "names_read", "statements"]
 
 
 class Part(enum.Enum):
@@ -27,7 +27,7 @@ class Part(enum.Enum):
     RUNNER = enum.auto()
     """Runs tests, or depends on such a run; never kept."""
     LOOSE = enum.auto()
-    """Prints, reads stdin, calls something; never kept."""
+    """Prints, reads stdin, calls something, adds test methods to a class; never kept."""
 
 
 class Statement(msgspec.Struct, frozen=True):
@@ -70,6 +70,43 @@ def statements(
     return found
 
 
+def mentions(statement: Statement, entry_point: str) -> bool:
+    """Whether a statement reads the function under test, as a method of some object too."""
+    attributes = (n.attr for n in ast.walk(statement.node) if isinstance(n, ast.Attribute))
+    return entry_point in statement.needs or entry_point in attributes
+
+
+def mentioning(found: Iterable[Statement], entry_point: str) -> set[str]:
+    """Return the names bound by statements that mention the function under test, directly or not."""
+    found = list(found)
+    readers: dict[str, list[Statement]] = {}
+    for s in found:
+        for name in s.needs:
+            readers.setdefault(name, []).append(s)
+    names: set[str] = set()
+    agenda = [s for s in found if mentions(s, entry_point)]
+    while agenda:
+        for name in agenda.pop().binds - names:
+            names.add(name)
+            agenda += readers.get(name, ())
+    return names
+
+
+def names_read(names: Iterable[str], found: Iterable[Statement]) -> set[str]:
+    """Return the names that the statements binding `names` read, directly or through others of `found`."""
+    binders: dict[str, list[Statement]] = {}
+    for s in found:
+        for name in s.binds:
+            binders.setdefault(name, []).append(s)
+    read: set[str] = set()
+    agenda = list(names)
+    while agenda:
+        new = {name for s in binders.pop(agenda.pop(), ()) for name in s.needs} - read
+        read |= new
+        agenda += new
+    return read
+
+
 def _texts(source: str, tree: ast.Module) -> list[str]:
     """Return the source of each top-level statement; by unparsing where two share a line."""
     lines = source.split("\n")
@@ -108,15 +145,27 @@ def _part(node: ast.stmt, needs: set[str], tainted: set[str], checkers: set[str]
     names = {getattr(n, "attr", getattr(n, "id", "")) for n in inner}
     if "__name__" in needs or needs & tainted or names & _RUNNERS or _calls_main(node):
         return Part.RUNNER
-    if "stdin" in names or "input" in needs:
+    if "stdin" in names or "input" in needs or _adds_test(inner):
         return Part.LOOSE
-    called = getattr(getattr(getattr(node, "value", None), "func", None), "id", "")
-    if any(isinstance(n, ast.Assert) for n in inner) or (isinstance(node, ast.Expr) and called in checkers):
+    call = getattr(node, "value", None) if isinstance(node, ast.Expr) else None
+    called = getattr(getattr(call, "func", None), "id", "")
+    if called.startswith("test") and isinstance(call, ast.Call) and not (call.args or call.keywords):
+        return Part.RUNNER
+    if any(isinstance(n, ast.Assert) for n in inner) or called in checkers:
         return Part.CHECK
     if isinstance(node, ast.Expr):
         return Part.DATA if any(True for _ in _filled(node)) else Part.LOOSE
     binding = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.If, ast.Try, ast.For, ast.While, ast.With)
     return Part.DATA if isinstance(node, binding) else Part.LOOSE
+
+
+def _adds_test(nodes: Sequence[ast.AST]) -> bool:
+    """Whether any node gives a class a test method from outside, whose name only running it would tell."""
+    return any(
+        (isinstance(n, ast.Call) and getattr(n.func, "id", "") == "setattr")
+        or (isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store) and n.attr.startswith("test"))
+        for n in nodes
+    )
 
 
 def _calls_main(node: ast.stmt) -> bool:

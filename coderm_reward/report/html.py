@@ -85,7 +85,7 @@ def write_report(
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise OutputError(
-            f"The report {path} cannot be written ({reason}); name a writable file with --report."
+            f"The report {path} cannot be written ({reason}); name another file for it."
         ) from None
 
 

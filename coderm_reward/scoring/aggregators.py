@@ -7,7 +7,8 @@ A cluster is the set of eligible rollouts that pass exactly the same tests. It i
 columns that every eligible rollout has evidence for, so an UNKNOWN cell can make clusters coarser but
 never splits one. If no such column is left, nothing tells the rollouts apart: they are one cluster, and
 the agreement factor is 1 for all rather than a penalty for a failure of the infrastructure.
-Shares are of the eligible rollouts: one without code or evidence neither agrees nor disagrees.
+Shares are of the n rollouts of the group, those without code and those that tampered included; only a
+rollout that the infrastructure told us nothing about neither agrees nor disagrees.
 """
 
 from __future__ import annotations
@@ -106,15 +107,17 @@ def cluster_ids(table: VoteTable, eligible: BoolArray) -> IntArray:
     return ids
 
 
-def cluster_shares(ids: IntArray, weight: FloatArray) -> FloatArray:
-    """Return [R] the weight of each rollout's cluster over that of all clusters; NaN where id is -1.
+def cluster_shares(ids: IntArray, weight: FloatArray, others: float = 0.0) -> FloatArray:
+    """Return [R] the weight of each rollout's cluster over that of all clusters and of `others` besides.
+
+    NaN where id is -1.
 
     Sizes are rounded sums of 1/k over k copies, so clusters of equal size tie exactly, in any order.
     """
     shares = np.full(weight.shape, np.nan)
     members = [np.flatnonzero(ids == cluster) for cluster in range(int(ids.max(initial=-1)) + 1)]
     sizes = [round(math.fsum(weight[member]), 9) for member in members]
-    total = math.fsum(sizes)
+    total = math.fsum(sizes) + others
     for member, size in zip(members, sizes, strict=True):
         shares[member] = size / total
     return shares
@@ -125,4 +128,5 @@ def _fraction(ballots: Ballots, table: VoteTable) -> FloatArray:
 
 
 def _agreement(ballots: Ballots, table: VoteTable) -> FloatArray:
-    return cluster_shares(cluster_ids(table, ballots.eligible), ballots.rollout_weight)
+    others = float((~ballots.eligible & ~ballots.without_evidence).sum())
+    return cluster_shares(cluster_ids(table, ballots.eligible), ballots.rollout_weight, others)

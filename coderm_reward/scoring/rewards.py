@@ -1,8 +1,8 @@
 """From one group's matrix to its rewards: the evidence rules and shapes of DESIGN sections 4 and 8.
 
-Each rollout with code and evidence is scored by the aggregator, then shaped. Two rules give 0.0 without
-asking the votes: no code, and tampering. Everyone else (unsupported format, no usable test, no evidence)
-gets the neutral reward.
+Each rollout with code and evidence is scored by the aggregator, then shaped. Three rules give 0.0 without
+asking the votes: no code, a program where a function was asked for, and tampering. Everyone else
+(unsupported format, no usable test, no evidence) gets the neutral reward.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def group_rewards(
 
     ballots = count_votes(matrix, config.vote_unit, config.duplicates)
     aggregated = AGGREGATORS[config.aggregator](ballots)
-    ruled_out = ballots.tampered | np.array([s is CodeStatus.NO_CODE for s in statuses], dtype=np.bool_)
+    wrong = (CodeStatus.NO_CODE, CodeStatus.WRONG_FORMAT)
+    ruled_out = ballots.tampered | np.array([status in wrong for status in statuses], dtype=np.bool_)
     own = np.where(ruled_out, 0.0, shape_scores(aggregated.score, config))
     scored = ~np.isnan(own)
     neutral = _neutral(own[scored], config)
@@ -99,7 +100,7 @@ def group_rewards(
             tests_planned=planned,
             difficulty=float(difficulty),
             no_code=float(status is CodeStatus.NO_CODE),
-            unsupported_format=float(status is CodeStatus.UNSUPPORTED_FORMAT),
+            unsupported_format=float(status in (CodeStatus.UNSUPPORTED_FORMAT, CodeStatus.WRONG_FORMAT)),
             tampered=float(ballots.tampered[i]),
             neutral=float(not scored[i]),
             timeout_rate=float(timeout_rate[i]),

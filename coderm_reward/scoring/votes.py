@@ -73,6 +73,8 @@ class Ballots:
     unit, and no tampering."""
     tampered: BoolArray
     """[R] rollouts with a TAMPERED cell at either level."""
+    without_evidence: BoolArray
+    """[R] rollouts with code that the infrastructure told us nothing about: they weigh in no share."""
 
     @property
     def votes(self) -> VoteTable:
@@ -119,6 +121,7 @@ def count_votes(matrix: ExecutionMatrix, unit: VoteUnit, duplicates: Duplicates)
         rollout_weight=_rollout_weight(matrix.solution_index, eligible, duplicates),
         eligible=eligible,
         tampered=tampered,
+        without_evidence=matrix.has_code & ~known & ~tampered,
     )
 
 

@@ -6,4 +6,4 @@ export PATH="$PWD/.venv/bin:$PATH"
 exec coderm-reward score recipes/offline_scoring/dump \
   --tests recipes/offline_scoring/unit_tests.jsonl \
   --config recipes/offline_scoring/config.yaml \
-  --out out/scored.parquet --report out/report.html "$@"
+  --out out/scored.parquet --report out/report.html --overwrite "$@"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import dataclasses
 import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from coderm_sandbox import messages
 from coderm_sandbox.errors import PoolClosedError, SandboxUnavailableError, WorkerDiedError
 from coderm_sandbox.guest import wire
 from coderm_sandbox.interpreter import describe_interpreter
@@ -24,7 +25,6 @@ from coderm_sandbox.types import (
     Outcome,
     Test,
     TestResult,
-    class_outcome,
 )
 from coderm_sandbox.worker import Worker
 
@@ -33,7 +33,6 @@ __all__ = ["PoolStats", "SandboxPool", "usable_cores"]
 _log = logging.getLogger("coderm_sandbox")
 _TESTS_PER_INSPECTION = 16
 _DEATHS_PER_JOB = 3
-_BYTES_PER_REQUEST = 2 * MAX_SOURCE_BYTES
 _START_DELAYS = (0.0, 0.2, 1.0, 5.0)
 
 
@@ -42,7 +41,7 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-@dataclass
+@dataclasses.dataclass
 class PoolStats:
     """Counters since the pool started."""
 
@@ -178,7 +177,7 @@ class SandboxPool:
         """The answers of a worker that is ours for as long."""
         worker = await self._acquire()
         try:
-            requests = [_request(test) for test in tests]
+            requests = [messages.request(test) for test in tests]
             async with contextlib.aclosing(worker.exchange(op, requests, self.limits, solution)) as answers:
                 yield answers
         finally:
@@ -193,38 +192,41 @@ class SandboxPool:
         self.stats.jobs += 1
         self.stats.tests += len(job.tests)
         if wire.weight(job.solution) > MAX_SOURCE_BYTES:
-            result = _uniform(Outcome.ERROR, "the solution is longer than the sandbox accepts")
-            return [result(test) for test in job.tests]
-        results, lost = await self._run_tests(job, range(len(job.tests)))
+            too_long = "the solution is longer than the sandbox accepts"
+            return [messages.uniform(test, Outcome.ERROR, too_long) for test in job.tests]
+        results, lost, again = await self._run_tests(job, range(len(job.tests)))
         unknown = [i for i, result in results.items() if Outcome.UNKNOWN in result.methods.values()]
         starved = [i for i in unknown if i not in lost]
         if starved:
             self.stats.retried += len(starved)
-            again, _ = await self._run_tests(job, starved)
-            results.update(again)
+            second, _, _ = await self._run_tests(job, starved)
+            results.update(second)
+            again.update(starved)
         self.stats.unknown += sum(r.outcome is Outcome.UNKNOWN for r in results.values())
-        return [results[i] for i in range(len(job.tests))]
+        return [dataclasses.replace(results[i], retried=i in again) for i in range(len(job.tests))]
 
-    async def _run_tests(self, job: Job, indices: Sequence[int]) -> tuple[dict[int, TestResult], set[int]]:
+    async def _run_tests(
+        self, job: Job, indices: Sequence[int]
+    ) -> tuple[dict[int, TestResult], set[int], set[int]]:
         """One pass over some tests of a job, with a second chance for the test a worker dies under.
 
-        Returns the results, and which of them were lost with their worker.
+        Returns the results, which of them were lost with their worker, and which had a second chance.
         """
         results: dict[int, TestResult] = {}
         lost: set[int] = set()
         deaths: collections.Counter[int] = collections.Counter()
         while pending := [i for i in indices if i not in results]:
-            batch = _batch(job.tests, pending)
+            batch = messages.batch(job.tests, pending)
             if not batch:
-                too_long = _uniform(Outcome.INVALID_TEST, "the test is longer than the sandbox accepts")
-                results[pending[0]] = too_long(job.tests[pending[0]])
+                first, why = pending[0], "the test is longer than the sandbox accepts"
+                results[first] = messages.uniform(job.tests[first], Outcome.INVALID_TEST, why)
                 continue
             try:
                 before = len(results)
                 async with self._exchange("run", [job.tests[i] for i in batch], job.solution) as answers:
                     async for answer in answers:
                         index = batch[answer["i"]]
-                        results[index] = _result(job.tests[index], answer)
+                        results[index] = messages.result(job.tests[index], answer)
                 if len(results) == before:
                     raise WorkerDiedError("a sandbox worker had to be replaced before its first verdict")
             except WorkerDiedError as error:
@@ -235,11 +237,11 @@ class SandboxPool:
                 if deaths.total() > _DEATHS_PER_JOB or isinstance(error, PoolClosedError):
                     given_up = set(pending)
                 given_up -= results.keys()
-                unknown = _uniform(Outcome.UNKNOWN, str(error))
-                results.update({i: unknown(job.tests[i]) for i in given_up})
+                for i in given_up:
+                    results[i] = messages.uniform(job.tests[i], Outcome.UNKNOWN, str(error))
                 lost |= given_up
                 _log.warning("%s; tests of its job without a verdict now: %d", error, len(given_up))
-        return results, lost
+        return results, lost, set(deaths)
 
     async def inspect(self, tests: Sequence[Test]) -> list[Inspection]:
         """Say of each test, without any solution, whether it is one and which methods it has.
@@ -256,7 +258,7 @@ class SandboxPool:
         failures = 0
         while len(found) < len(tests):
             before = len(found)
-            batch = [tests[i] for i in _batch(tests, range(before, len(tests)))]
+            batch = [tests[i] for i in messages.batch(tests, range(before, len(tests)))]
             if not batch:
                 found.append(Inspection(False, "is longer than the sandbox accepts"))
                 continue
@@ -267,7 +269,7 @@ class SandboxPool:
                         if answer.get("starved"):
                             why = "the machine gave it no processor time"
                             break
-                        found.append(_inspection(answer))
+                        found.append(messages.inspection(answer))
                 except WorkerDiedError as error:
                     why = str(error)
             failures = failures + 1 if len(found) == before else 0
@@ -275,51 +277,3 @@ class SandboxPool:
                 found.append(Inspection(False, f"cannot be inspected ({why or 'its worker was replaced'})"))
                 failures = 0
         return found
-
-
-def _batch(tests: Sequence[Test], pending: Sequence[int]) -> list[int]:
-    """As many of the pending tests, in order, as one request holds; none if the first is too long."""
-    batch: list[int] = []
-    total = 0
-    for i in pending:
-        size = wire.weight(tests[i].source) + sum(wire.weight(name) for name in tests[i].methods)
-        total += size
-        if size > MAX_SOURCE_BYTES or total > _BYTES_PER_REQUEST:
-            break
-        batch.append(i)
-    return batch
-
-
-def _request(test: Test) -> dict[str, Any]:
-    methods = [name for name in dict.fromkeys(test.methods) if name not in test.skipped]
-    return {"s": test.source, "c": test.class_name, "m": methods}
-
-
-def _uniform(outcome: Outcome, detail: str) -> Any:
-    def result(test: Test) -> TestResult:
-        methods = {n: Outcome.INVALID_TEST if n in test.skipped else outcome for n in test.methods}
-        return TestResult(class_outcome(list(methods.values())), methods, detail=detail)
-
-    return result
-
-
-def _result(test: Test, answer: dict[str, Any]) -> TestResult:
-    ran = {name: Outcome(outcome) for name, outcome in answer["outcomes"].items()}
-    methods = {name: ran.get(name, Outcome.INVALID_TEST) for name in test.methods}
-    fixture = Outcome(answer["fixture"]) if answer["fixture"] else None
-    return TestResult(
-        outcome=class_outcome(list(methods.values()), fixture),
-        methods=methods,
-        seconds=float(answer["s"]),
-        detail=str(answer["d"]),
-        assumed=int(answer["assumed"]),
-    )
-
-
-def _inspection(answer: dict[str, Any]) -> Inspection:
-    return Inspection(
-        valid=answer["ok"] is True,
-        reason=str(answer["why"]),
-        methods=tuple(str(name) for name in answer["methods"]),
-        skipped=tuple(str(name) for name in answer["skipped"]),
-    )

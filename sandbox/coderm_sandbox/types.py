@@ -59,8 +59,9 @@ def class_outcome(methods: list[Outcome], fixture: Outcome | None = None) -> Out
 class Limits:
     """What one solution may use. Raises ValueError for anything that is not a positive number."""
 
-    timeout: float = 2.0
-    """Seconds per test method, or for loading the solution; time the machine kept it waiting is free."""
+    timeout: float = 1.0
+    """Seconds per test method, three times that for loading the solution; time the machine kept it
+    waiting is free."""
     memory_mb: int = 1024
     """MiB for the solution and all its processes together, and of address space for each."""
     processes: int = 64
@@ -72,7 +73,8 @@ class Limits:
     scratch_mb: int = 64
     """MiB of writable scratch space per worker."""
     hang_limit: int = 0
-    """Timeouts in a row after which the rest is not run but taken as TIMEOUT; 0 runs everything."""
+    """If the first votes are all timeouts, this many and of at least two tests, the rest is not run but
+    taken as TIMEOUT; 0 runs everything."""
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
@@ -139,3 +141,5 @@ class TestResult:
     """One line on the first method that did not pass."""
     assumed: int = 0
     """Methods given TIMEOUT without being run (Limits.hang_limit)."""
+    retried: bool = False
+    """Whether it was run once more, after a worker died under it or the machine starved it."""

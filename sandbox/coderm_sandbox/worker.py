@@ -15,7 +15,7 @@ from typing import Any
 from coderm_sandbox import seccomp
 from coderm_sandbox.errors import SandboxUnavailableError, WorkerDiedError
 from coderm_sandbox.guest import wire
-from coderm_sandbox.guest.watch import WALL_FACTOR
+from coderm_sandbox.guest.watch import LOAD_FACTOR, WALL_FACTOR
 from coderm_sandbox.isolation import Launch
 from coderm_sandbox.types import Limits
 
@@ -150,7 +150,7 @@ class Worker:
         }
         if solution is not None:
             message["solution"] = solution
-        silence = WALL_FACTOR * limits.timeout + GRACE_SECONDS
+        silence = WALL_FACTOR * LOAD_FACTOR * limits.timeout + GRACE_SECONDS
         finished = False
         try:
             with self._watchdog(silence) as pet:

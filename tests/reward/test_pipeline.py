@@ -34,6 +34,9 @@ class Scripted:
         self.broken = broken
         self.asked: list[tuple[str, int | None]] = []
 
+    def fingerprint(self, problem: Problem) -> str:
+        return content_hash(*(test.id for test in self.tests))
+
     async def generate(self, problem: Problem, solutions: Sequence[Solution], n: int | None) -> TestSuite:
         self.asked.append((problem.prompt_hash, n))
         if self.broken:
@@ -103,7 +106,7 @@ def test_a_program_that_reads_stdin_is_neutral_only_where_no_function_was_asked(
     assert (free.rollouts[0].status, free.rollouts[0].reward.neutral) == ("unsupported_format", 1.0)
     assert free.rollouts[0].reward.score == free.rollouts[1].reward.score == 1.0
     (asked,) = score([group(QUESTION, program, RIGHT)])
-    assert (asked.rollouts[0].status, asked.rollouts[0].reward.score) == ("ok", 0.0)
+    assert (asked.rollouts[0].status, asked.rollouts[0].reward.score) == ("wrong_format", 0.0)
 
 
 @pytest.mark.parametrize("budget", [None, 3])
@@ -121,6 +124,7 @@ def test_many_groups_come_back_each_with_its_own_rewards() -> None:
 
 
 def test_settings_that_decide_rewards_decide_the_fingerprint() -> None:
-    one = RewardPipeline(Scripted(), None).settings  # type: ignore[arg-type]
-    other = RewardPipeline(Scripted(), None, load_config(shape="binary")).settings  # type: ignore[arg-type]
+    problem = Problem("hash", QUESTION)
+    one = RewardPipeline(Scripted(), None).settings(problem)  # type: ignore[arg-type]
+    other = RewardPipeline(Scripted(), None, load_config(shape="binary")).settings(problem)  # type: ignore[arg-type]
     assert one != other

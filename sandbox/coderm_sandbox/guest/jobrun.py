@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from .endings import CPU_TEXT, DETAIL_OF_END, OUTCOME_OF_END, exit_text
-from .watch import START_SECONDS, Watch, WatchEnd
+from .watch import LOAD_FACTOR, START_SECONDS, Watch, WatchEnd
 
 __all__ = ["Child", "JobRun", "Surroundings"]
 
@@ -48,10 +48,13 @@ class JobRun:
     def __init__(self, request: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> None:
         self._tests = request["tests"]
         self._inspecting = request["op"] == "inspect"
-        self._hang_limit = request["limits"].get("hang_limit", 0)
+        self._limits = request["limits"]
+        self._hang_limit = self._limits["hang_limit"]
         self._send = send
         self._sent = 0.0
         self._hangs = 0
+        self._hung_tests: set[int] = set()
+        self._hopeless = True
         self._alone = False
         self._open(0)
 
@@ -71,13 +74,18 @@ class JobRun:
         while self._index < len(self._tests):
             if self._inspecting:
                 return False
-            if self._hang_limit and self._hangs >= self._hang_limit:
+            if self._only_hangs():
                 self._set_rest("timeout", "not run: the solution hung on every vote before", assumed=True)
             elif not self._keys():
                 self._close()
             else:
                 return False
         return True
+
+    def _only_hangs(self) -> bool:
+        """Whether every vote so far was a timeout, and there were enough of them in more than one test."""
+        enough = 0 < self._hang_limit <= self._hangs and len(self._hung_tests) > 1
+        return enough and self._hopeless
 
     def _close(self, **extra: Any) -> None:
         """Send what is known of the current test and turn to the next."""
@@ -109,7 +117,11 @@ class JobRun:
             self._fixture = self._fixture or outcome  # it happened after the last method: tearDownClass
         if outcome != "pass" and not self._detail:
             self._detail = detail or outcome
-        self._hangs = self._hangs + 1 if outcome == "timeout" else 0
+        if outcome == "timeout":
+            self._hangs += 1
+            self._hung_tests.add(self._index)
+        else:
+            self._hopeless = False
         if len(self._outcomes) == len(keys):
             self._close()
 
@@ -144,7 +156,7 @@ class JobRun:
         if self._inspecting:
             return True
         self._beat()
-        child.watch.restart()
+        child.watch.restart(seconds=LOAD_FACTOR * float(self._limits["timeout"]))
         end = child.watch.next()
         if end.kind != "message":
             return self._load_failed(end.kind, end.detail)
@@ -231,7 +243,7 @@ class JobRun:
         if message.get("n") != expected or message.get("o") not in _METHOD_OUTCOMES:
             return False
         self._outcomes[keys[len(self._outcomes)]] = message["o"]
-        self._hangs = 0
+        self._hopeless = False
         if message["o"] != "pass" and not self._detail:
             self._detail = f"{keys[len(self._outcomes) - 1]}: {str(message.get('d'))[:_DETAIL]}"
         self._beat()

@@ -15,13 +15,19 @@ from typing import Any, NamedTuple
 
 from . import processes
 
-__all__ = ["START_SECONDS", "WALL_FACTOR", "SupervisorGoneError", "Watch", "WatchEnd"]
+__all__ = ["LOAD_FACTOR", "START_SECONDS", "WALL_FACTOR", "SupervisorGoneError", "Watch", "WatchEnd"]
 
 WALL_FACTOR = 4.0
 """A test may take this many times its timeout by the wall clock, however busy the machine is."""
+LOAD_FACTOR = 3.0
+"""Loading a solution may take this many times the timeout of a test: imports are slow."""
 START_SECONDS = 20.0
 """For what we do ourselves in a new child: its limits, and numpy where a text asks for it."""
 _TICK = 0.05
+_ALONE = 2
+"""One process and one thread, beside the child that forked it, cannot crowd themselves out."""
+_STORM = 10
+"""From so many tasks on it is the test that keeps others waiting, and no waiting is given back."""
 _MAX_MESSAGE = 1 << 16
 
 
@@ -66,7 +72,7 @@ class Watch:
         self._timeout = START_SECONDS
         self._started = self._sampled = clock()
         self._waited = 0.0
-        self._crowded = False
+        self._most_tasks = 0
 
     def restart(self, pid: int | None = None, seconds: float | None = None) -> None:
         """Start the clock anew, for the process `pid` where it is another than before.
@@ -78,7 +84,7 @@ class Watch:
         self._timeout = float(self._limits["timeout"]) if seconds is None else seconds
         self._started = self._sampled = self._clock()
         self._waited = self._run_delay(self._pid) or 0.0
-        self._crowded = False
+        self._most_tasks = 0
 
     def next(self) -> WatchEnd:
         """Wait for the child's next message, or for the limit that it breaks first."""
@@ -104,7 +110,7 @@ class Watch:
                 if now >= deadline:
                     return WatchEnd("timeout", {})
                 if now >= wall:
-                    return WatchEnd("timeout" if self._crowded else "starved", {})
+                    return WatchEnd("timeout" if self._most_tasks > _ALONE else "starved", {})
                 deadline = min(deadline, wall)
 
     def _read(self) -> WatchEnd:
@@ -123,14 +129,13 @@ class Watch:
         return WatchEnd("message", message) if isinstance(message, dict) else _MALFORMED
 
     def _starvation(self) -> float:
-        """Seconds since the start in which the process was ready to run and no core was free."""
-        delay = self._run_delay(self._pid) if self._pid else None
+        """Seconds since the start in which the process was ready to run and others had the core."""
+        delay = self._run_delay(self._pid) if self._pid and self._most_tasks < _STORM else None
         return 0.0 if delay is None else max(0.0, delay - self._waited)
 
     def _over_limits(self) -> WatchEnd | None:
         used = self._usage(self._base_rss, self._limits["memory_mb"] << 20)
-        # One process and one thread beside the child that forked it cannot crowd itself out.
-        self._crowded = self._crowded or used.tasks > 2
+        self._most_tasks = max(self._most_tasks, used.tasks)
         if used.memory > self._limits["memory_mb"] << 20:
             return WatchEnd("memory", {}, "used more memory than the limit")
         if used.tasks > self._limits["processes"] + 2:

@@ -33,7 +33,7 @@ PRELOAD = [
     *("string", "struct", "tempfile", "textwrap", "threading", "time", "traceback", "typing", "uuid"),
 ]
 _COMPILED_TESTS = 1024
-_COMPILED_CHARACTERS = 1 << 18
+_COMPILED_CHARACTERS = 1 << 16
 """Longer tests are compiled in the process that runs them, at its cost."""
 
 

@@ -174,3 +174,86 @@ def test_help_teaches(folder: Path, command: list[str]) -> None:
     shown = coderm(folder, *command, "--help")
     assert shown.returncode == 0
     assert len(shown.stdout.splitlines()) > 8
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--out", "dump.jsonl"],
+        ["--out", "tests.jsonl"],
+        ["--out", "o.parquet", "--out", "./o.parquet"],
+        ["--out", "o.jsonl", "--report", "o.jsonl"],
+        ["--out", "o.jsonl", "--report", "o.groups.jsonl"],
+    ],
+)
+def test_nothing_is_written_over_an_input_or_another_output(folder: Path, arguments: list[str]) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    refused = coderm(folder, *BASE, *arguments)
+    assert refused.returncode == 2, refused.stderr
+    assert "choose another place" in refused.stderr
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_outputs_do_not_go_into_the_dump_directory(folder: Path) -> None:
+    (folder / "run").mkdir()
+    (folder / "dump.jsonl").rename(folder / "run" / "1.jsonl")
+    refused = coderm(folder, "score", "run", "--tests", "tests.jsonl", "--out", "run/scored.parquet")
+    assert refused.returncode == 2
+    assert "the input run" in refused.stderr
+
+
+def test_group_records_are_not_taken_from_another_scored_file(folder: Path) -> None:
+    assert coderm(folder, *BASE, "--out", "o.jsonl").returncode == 0
+    refused = coderm(folder, *BASE, "--out", "o.parquet")
+    assert refused.returncode == 2
+    assert "o.jsonl" in refused.stderr
+    assert coderm(folder, *BASE, "--out", "o.parquet", "--out", "o.jsonl").returncode == 0
+
+
+def test_no_usable_test_at_all_is_an_error_with_everything_written(folder: Path) -> None:
+    (folder / "tests.jsonl").write_text(json.dumps({"prompt": PROMPT, "responses": ["Sorry."]}) + "\n")
+    done = coderm(folder, *BASE, "--out", "o.jsonl")
+    assert done.returncode == 2
+    assert "No prompt has a usable test" in done.stderr
+    assert json.loads((folder / "o.jsonl").read_text())["coderm_neutral"] == 1.0
+
+
+def test_resume_finds_its_groups_under_another_spelling_of_the_path(folder: Path) -> None:
+    assert coderm(folder, *BASE, "--out", "o.jsonl").returncode == 0
+    arguments = ["score", folder / "dump.jsonl", "--tests", "tests.jsonl", "--out", "o.jsonl", "--resume"]
+    resumed = coderm(folder, *arguments)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "1 of 1 groups are recorded already" in resumed.stderr
+
+
+def test_resume_goes_on_when_tests_for_other_prompts_were_added(folder: Path) -> None:
+    assert coderm(folder, *BASE, "--out", "o.jsonl").returncode == 0
+    other = {"prompt": "Write a function `half(x)`.", "response": "def half(x):\n    return x / 2"}
+    with (folder / "dump.jsonl").open("a") as file:
+        file.write(json.dumps(other) + "\n")
+    with (folder / "tests.jsonl").open("a") as file:
+        file.write(
+            json.dumps({"prompt": other["prompt"], "responses": [TEST.replace("double", "half")]}) + "\n"
+        )
+    resumed = coderm(folder, *BASE, "--out", "o.jsonl", "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "1 of 2 groups are recorded already" in resumed.stderr
+
+
+def test_tests_of_another_prompt_with_the_same_id_are_found_only_by_id(folder: Path) -> None:
+    """A row that carries its prompt belongs to that prompt; the id joins only what no prompt names."""
+    rows = [{"task_id": 0, "prompt": "Write a function `half(x)`.", "responses": [TEST]}]
+    (folder / "tests.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "dump.jsonl").write_text(json.dumps({**ROW, "extra_info": {"index": 0}}) + "\n")
+    refused = coderm(folder, *BASE, "--out", "o.jsonl")
+    assert refused.returncode == 2
+    assert "other prompts" in refused.stderr
+
+
+def test_control_characters_of_the_data_do_not_reach_the_terminal(folder: Path) -> None:
+    row = {**ROW, "task_id": "\x1b[31mred"}
+    (folder / "dump.jsonl").write_text(json.dumps(row) + "\n")
+    (folder / "tests.jsonl").write_text(json.dumps({"prompt": PROMPT, "responses": ["Sorry."]}) + "\n")
+    done = coderm(folder, *BASE, "--out", "o.jsonl")
+    assert "red" in done.stderr
+    assert "\x1b" not in done.stderr

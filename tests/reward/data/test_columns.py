@@ -77,7 +77,7 @@ def test_mapped_roles_win_and_the_rest_is_found() -> None:
 
 def test_a_mapped_column_is_not_taken_for_another_role() -> None:
     row = {"input": "Q", "output": "A", "response": "x"}
-    assert resolved(row, "reference=response")["response"] == "output"
+    assert resolved(row, "starter_code=response")["response"] == "output"
 
 
 def test_choice_can_be_shown() -> None:

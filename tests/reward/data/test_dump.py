@@ -247,15 +247,9 @@ def test_absent_id_is_none(tmp_path: Path, value: object) -> None:
     assert dump.groups[0].problem.task_id is None
 
 
-@pytest.mark.parametrize(("indices", "expected"), [((4, 5), ["4", "5"]), ((0, 0), [None, None])])
-def test_id_of_extra_info_is_used_only_if_it_tells_prompts_apart(
-    tmp_path: Path, indices: tuple[int, int], expected: list[str | None]
-) -> None:
-    rows = [
-        {"prompt": text, "response": "a", "extra_info": {"index": index}}
-        for text, index in zip("PQ", indices, strict=True)
-    ]
-    assert [g.problem.task_id for g in load(written(tmp_path / "1.jsonl", *rows)).groups] == expected
+def test_an_index_in_extra_info_is_no_id_unless_mapped(tmp_path: Path) -> None:
+    row = {"prompt": "P", "response": "a", "extra_info": {"index": 4}}
+    assert load(written(tmp_path / "1.jsonl", row)).groups[0].problem.task_id is None
 
 
 def test_id_shared_by_two_prompts_is_noted(tmp_path: Path) -> None:
@@ -278,13 +272,6 @@ def test_starter_code_names_the_entry_point(
 ) -> None:
     dump = load(written(tmp_path / "1.jsonl", {"prompt": "P", "response": "a", **columns}))
     assert dump.groups[0].problem.entry_point == expected
-
-
-def test_other_roles_are_at_hand(tmp_path: Path) -> None:
-    row = {"prompt": "P", "response": "a", "canonical": "def f(): ..."}
-    (found,) = load(written(tmp_path / "1.jsonl", row), "reference=canonical").rows
-    assert found.role("reference") == "def f(): ..."
-    assert found.role("tests") is None
 
 
 def test_replaced_surrogates_are_noted(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from coderm_reward.data.extraction import extract_solution
 from coderm_reward.source import normalised_id, safe_parse
-from coderm_reward.types import CodeStatus
+from coderm_reward.types import CodeStatus, Solution
 
 F = "def f(x):\n    return x + 1"
 G = "def g(x):\n    return 2 * x"
@@ -94,6 +94,8 @@ CASES = [
         F,
     ),
     Case("code that does not parse", fence("def f(x)\n    return x"), "def f(x)\n    return x"),
+    Case("fence on one line", "```python def f(x): return x```", "def f(x): return x"),
+    Case("words in a fence on one line", f"```python is nice```\n{fence(F)}", F),
     # Which of several blocks
     Case("last definition wins", fence("def f(x):\n    return 0") + "\nBetter:\n" + fence(F), F),
     Case("usage after the definition", fence(F) + "\nExample:\n" + fence("print(f(1))"), F),
@@ -143,11 +145,22 @@ CASES = [
         "def test_f(x):\n    return x",
         "test_f",
     ),
+    Case(
+        "helper goes behind future imports",
+        fence("import math") + "\n" + fence("from __future__ import annotations\n\nf = lambda x: math.pi"),
+        "from __future__ import annotations\n\nimport math\n\nf = lambda x: math.pi",
+    ),
     # Thoughts and control tokens
     Case("thought first", f"<think>Maybe {fence(G)}?</think>\n{fence(F)}", F),
     Case("thought without its opening", f"Maybe\n{fence(G)}\n</think>\n{fence(F)}", F),
     Case("code in the thought only", f"<think>\n{fence(F)}\n</think>\nI am done.", None),
     Case("thought never closed", f"<think>\n{fence(F)}", None),
+    Case(
+        "thought's end in a string of the code",
+        fence("def f(x):\n    return x.split('</think>')"),
+        "def f(x):\n    return x.split('</think>')",
+    ),
+    Case("thought that ends in a quote", f'Say "done"</think>{F}', F),
     Case("chat end token", f"{F}<|im_end|>", F),
     Case("several end tokens", f"{fence(F)}<|eot_id|>\n<|endoftext|></s>", F),
     Case("full-width end token", f"```python\n{F}\n```<｜end▁of▁sentence｜>", F),
@@ -259,7 +272,7 @@ def test_program_reading_stdin_is_unsupported(code: str, text: str) -> None:
 def test_program_reading_stdin_is_a_wrong_answer_where_a_function_was_asked_for() -> None:
     code = "n = int(input())\nprint(n + 1)"
     found = extract_solution(fence(code), "f", wants_function=True)
-    assert (found.status, found.code) == (CodeStatus.OK, code)
+    assert found == Solution(CodeStatus.WRONG_FORMAT, code, normalised_id(code))
 
 
 def test_stdin_beside_the_entry_point_is_supported() -> None:
@@ -344,7 +357,8 @@ NAMES = st.one_of(st.none(), st.sampled_from(["f", "Solution().f", "", "f()", "1
 @settings(max_examples=300, deadline=None)
 def test_never_raises(text: str, entry_point: str | None, wants_function: bool) -> None:
     found = extract_solution(text, entry_point, wants_function=wants_function)
-    assert (found.status is CodeStatus.OK) == bool(found.code) == bool(found.id)
+    with_code = found.status in (CodeStatus.OK, CodeStatus.WRONG_FORMAT)
+    assert with_code == bool(found.code) == bool(found.id)
 
 
 BODIES = st.lists(

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from coderm_reward.config import RewardConfig
 from coderm_reward.data.records import BudgetRecord, GroupRecord, read_records
 from coderm_reward.data.sidecar import RecordWriter, sidecar_path
 from coderm_reward.errors import OutputError
@@ -20,6 +21,7 @@ def record(group: str, question: str = "Q") -> GroupRecord:
     return GroupRecord(
         group=group,
         settings="s",
+        config=RewardConfig(),
         content="c",
         run="r",
         step=None,
@@ -149,6 +151,7 @@ def test_failed_write_leaves_whole_records_only(tmp_path: Path) -> None:
 import resource, sys
 from pathlib import Path
 import msgspec
+from coderm_reward.config import RewardConfig
 from coderm_reward.data.records import GroupRecord
 from coderm_reward.data.sidecar import RecordWriter
 from coderm_reward.errors import OutputError

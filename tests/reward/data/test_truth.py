@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from coderm_reward.config import RewardConfig
 from coderm_reward.data.chat import messages_from_text, prompt_hash
 from coderm_reward.data.records import BudgetRecord, GroupRecord, RolloutRecord
 from coderm_reward.data.truth import read_truth
@@ -23,6 +24,7 @@ def record(prompt: str, rows: list[int], task_id: str | None = None) -> GroupRec
         group=f"{prompt}-{rows[0]}",
         content="c",
         settings="s",
+        config=RewardConfig(),
         run="run",
         step=None,
         uid=None,
@@ -77,6 +79,8 @@ def test_one_row_per_rollout(tmp_path: Path) -> None:
         ([{"task_id": "t/0"}], "no column 'passed'"),
         ([{"task_id": "t/0", "passed": [1, 0, 2]}], "not 0 or 1"),
         ([{"passed": [1]}], "names no prompt"),
+        ([{"prompt": 5, "passed": [1, 0, 1]}], "a truth row is"),
+        ([{"task_id": "t/0", "passed": [1, 0, 1]}] * 2, "second row"),
     ],
 )
 def test_truth_that_does_not_fit(tmp_path: Path, rows: list[dict[str, Any]], said: str) -> None:

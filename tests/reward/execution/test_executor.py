@@ -193,3 +193,14 @@ def test_a_pool_that_dies_gives_unknown_and_never_fail() -> None:
 @pytest.mark.parametrize("code", ["x = (", "def add(a, b):\n    return a +\x00 b", "raise SystemExit(0)"])
 def test_code_that_cannot_be_loaded_is_an_error_of_the_rollout(code: str) -> None:
     assert letters(execute([solution(code)], SUM)) == ["EE"]
+
+
+def test_a_pool_that_cannot_look_at_the_tests_gives_unknown() -> None:
+    async def closed(executor: SandboxExecutor, pool: SandboxPool) -> ExecutionMatrix:
+        pool.close()
+        return await executor.execute([solution(RIGHT), NO_CODE], TestSuite("prompt", (SUM,)))
+
+    matrix = with_executor(closed)
+    assert letters(matrix) == ["UU", "UU"]
+    assert matrix.has_code.tolist() == [True, False]
+    assert matrix.stats.pairs == 1

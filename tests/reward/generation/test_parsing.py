@@ -509,6 +509,118 @@ def test_pytest_class_becomes_a_case() -> None:
     assert suite.dropped == {"repaired_missing_import": 1, "repaired_pytest": 1}
 
 
+@pytest.mark.parametrize(
+    ("text", "methods", "repair"),
+    [
+        ("def test_c():\n    assert f(3) == 4\n", ("test_c",), "repaired_pytest"),
+        ("assert f(3) == 4\n", ("test_assert_1",), "repaired_asserts"),
+        ("class TestG:\n    def test_c(self):\n        assert f(3) == 4\n", ("test_c",), "repaired_pytest"),
+    ],
+    ids=["function", "assertion", "class"],
+)
+def test_pytest_style_beside_a_case_is_converted_too(
+    text: str, methods: tuple[str, ...], repair: str
+) -> None:
+    suite = parse(fence(f"{TEST}\n{text}"))
+    assert suite.tests[0].id == only(parse(TEST)).id
+    assert [test.methods for test in suite.tests[1:]] == [methods]
+    assert suite.dropped.keys() <= {repair, "repaired_missing_import"}
+    assert suite.dropped[repair] == 1
+
+
+def test_function_that_a_case_calls_is_its_helper() -> None:
+    text = f"def test_it(x=1):\n    return f(x)\n\n{TEST.replace('f(', 'test_it(')}"
+    suite = parse(fence(text))
+    assert only(suite).methods == ("test_a", "test_b")
+    assert suite.dropped == {}
+
+
+def test_mixin_of_a_case_stays_a_mixin() -> None:
+    mixin = "class TestMixin:\n    def test_m(self):\n        assert f(1)\n\n"
+    suite = parse(fence(mixin + TEST.replace("(unittest", "(TestMixin, unittest")))
+    assert only(suite).methods == ("test_a", "test_b", "test_m")
+    assert suite.dropped == {}
+
+
+ONE = "def test_one():\n    assert f(1) == 2\n\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "dropped"),
+    [
+        ("def test_fix(tmp_path):\n    assert f(tmp_path)\n", {"bad_method": 1}),
+        (
+            "@pytest.mark.parametrize('x', range(9))\ndef test_p(x):\n    assert f(x) == x + 1\n",
+            {"bad_method": 1},
+        ),
+        (
+            "@pytest.mark.parametrize('x', [pytest.param(1, marks=pytest.mark.xfail)])\n"
+            "def test_p(x):\n    assert f(x)\n",
+            {"bad_method": 1},
+        ),
+        (
+            "class TestP:\n    @pytest.mark.parametrize('x', [1])\n    def test_p(self, x):\n        f(x)\n",
+            {"no_test_method": 1},
+        ),
+        ("class TestB(Base):\n    def test_p(self):\n        assert f(1)\n", {"no_test_method": 1}),
+        ("def test_one():\n    assert f(1) == 3\n", {"superseded": 1}),
+        ("test_one()\n", {"repaired_runner": 1}),
+        ("def test_two(x):\n    assert f(x)\n\ntest_two(1)\n", {"repaired_asserts": 1}),
+        ("@pytest.fixture\ndef test_data():\n    return 1\n", {}),
+        ("def main():\n    test_one()\n\nmain()\n", {"repaired_loose_code": 1}),
+        ("for i in range(3):\n    setattr(T, f'test_{i}', make(i))\n", {"repaired_loose_code": 1}),
+        ("T.test_x = lambda self: f(1)\n", {"repaired_loose_code": 1}),
+    ],
+)
+def test_what_stands_beside_a_test_function_is_counted(text: str, dropped: dict[str, int]) -> None:
+    suite = parse(fence(ONE + text))
+    assert suite.tests[0].methods == ("test_one",)
+    assert suite.dropped == {"repaired_missing_import": 1, "repaired_pytest": 1} | dropped
+    if "superseded" not in dropped:
+        assert suite.tests[0].id == parse(fence(ONE)).tests[0].id
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "calls"),
+    [
+        ("'x, y'", "[(1, 2), [3, 4]]", ["x=1, y=2", "x=3, y=4"]),
+        ("['x', 'y']", "((1, 2), (3, 4))", ["x=1, y=2", "x=3, y=4"]),
+        ("'y,x'", "[pytest.param(N, 1, id='n'), ((), {})], ids=['a', 'b']", ["y=N, x=1", "y=(), x={}"]),
+    ],
+)
+def test_rows_of_a_parametrised_function_become_methods(header: str, rows: str, calls: list[str]) -> None:
+    text = (
+        f"import pytest\nN = 2\n\n# Adds\n@pytest.mark.parametrize({header}, {rows})\n"
+        "def test_add(x, y):\n    assert f(x) == y  # one\n"
+    )
+    suite = parse(fence(text))
+    test = only(suite)
+    assert test.methods == ("test_add_1", "test_add_2")
+    assert "# Adds\ndef test_add(x, y):\n    assert f(x) == y  # one\n" in test.source
+    assert [line.strip() for line in test.source.split("\n") if line.startswith("        test_add")] == [
+        f"test_add({call})" for call in calls
+    ]
+    assert "pytest" not in test.source
+    assert suite.dropped == {"repaired_missing_import": 1, "repaired_pytest": 1}
+
+
+def test_single_value_is_a_row() -> None:
+    text = "@pytest.mark.parametrize('x', [(1, 2), 3])\ndef test_add(x):\n    assert f(x)\n"
+    source = only(parse(fence(text))).source
+    assert "test_add(x=(1, 2))" in source
+    assert "test_add(x=3)" in source
+
+
+def test_bare_call_of_a_function_that_asserts_mentions_what_it_reads() -> None:
+    suite = parse(fence("def check():\n    assert f(1) == 2\n\ncheck()\n"))
+    assert only(suite).methods == ("test_assert_1",)
+    assert suite.dropped == {"repaired_asserts": 1, "repaired_missing_import": 1}
+
+
+def test_bare_assertion_on_a_method_mentions_it() -> None:
+    assert only(parse(fence("assert Solution().f(1) == 2\n"))).methods == ("test_assert_1",)
+
+
 def test_bare_assertions_become_methods_with_their_data() -> None:
     text = "xs = [1]\nr = f(xs)\nassert r == 2\nxs = [2]\nr = f(xs)\nassert r == 3, 'three'\nprint(r)\n"
     suite = parse(fence(text))
@@ -582,6 +694,17 @@ FRAGMENTS = st.sampled_from(
             "try:\n",
             "except E:\n",
         ),
+        *(
+            "def test_fix(tmp_path):\n",
+            "@pytest.mark.parametrize('x', [1, 2])\n",
+            "def test_c(x):\n",
+            "test_a()\n",
+            "def main():\n    test_a()\n",
+            "def check():\n    assert f(1) == 2\n",
+            "check()\n",
+            "class TestP:\n    def test_p(self, fix):\n        f(fix)\n",
+            "setattr(TestF, 'test_d', 1)\n",
+        ),
         PUBLISHED_RUNNER,
         TEST,
     ]
@@ -602,6 +725,15 @@ def test_never_raises_and_every_test_is_well_formed(responses: list[str], entry_
         assert test.class_name in {n.name for n in tree.body if isinstance(n, ast.ClassDef)}
         assert test.methods == tuple(sorted(set(test.methods)))
         assert test.methods
+
+
+@given(st.lists(FRAGMENTS, max_size=20).map("".join))
+@settings(max_examples=300, deadline=None)
+def test_every_response_is_accounted_for(response: str) -> None:
+    suite = parse(response)
+    response_counts = sum(suite.dropped.get(key, 0) for key in ("no_code", "does_not_parse", "no_test_class"))
+    lost_tests = any(suite.dropped.get(key) for key in ("no_test_method", "bad_method", "no_mention"))
+    assert response_counts == (not suite.tests and not lost_tests)
 
 
 @given(st.lists(FRAGMENTS, max_size=20).map("".join))

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from coderm_reward.config import RewardConfig
 from coderm_reward.data.records import BudgetRecord, GroupRecord, RolloutRecord
 from coderm_reward.types import Difficulty, ExecutionStats, RewardOutput, UnitTest
 
@@ -47,6 +48,7 @@ def record() -> GroupRecord:
         group="group-1",
         content="content",
         settings="fingerprint",
+        config=RewardConfig(),
         run="run-1",
         step="3",
         uid=None,

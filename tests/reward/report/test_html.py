@@ -282,7 +282,7 @@ def test_writing_replaces_the_file_and_leaves_nothing_else(record, tmp_path):
 def test_an_unwritable_path_is_one_sentence(tmp_path, name):
     (tmp_path / "a_directory").mkdir()
     (tmp_path / "a_file").touch()
-    with pytest.raises(OutputError, match=r"cannot be written \(.+\); name a writable file with --report\.$"):
+    with pytest.raises(OutputError, match=r"cannot be written \(.+\); name another file for it\.$"):
         write_report(tmp_path / name, [], title="", settings={}, generated_at="")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a_directory", "a_file"]
 

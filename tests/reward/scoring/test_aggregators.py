@@ -71,10 +71,10 @@ def test_combined_uses_the_level_that_has_evidence(build):
     assert scores(combined, group) == [1.0]
 
 
-def test_only_eligible_rollouts_are_scored_and_counted_in_shares(build):
+def test_only_eligible_rollouts_are_scored_and_shares_are_of_all_with_evidence(build):
     result = scores(dual_agreement, build(["P P", "-", "U U", "P X", "P F"]))
     assert np.isnan(result).tolist() == [False, True, True, True, False]
-    assert result[0] == pytest.approx(math.sqrt(1 / 2))
+    assert result[0] == pytest.approx(math.sqrt(1 / 4))  # all but the rollout that nothing is known of
 
 
 def test_copies_of_a_solution_make_no_larger_cluster_under_drop(build):
