@@ -167,11 +167,13 @@ class ScoreRun:
                 wall_seconds=wall_seconds,
             )
         _print_warnings(records)
-        unsupported = sum(reward.unsupported_format > 0 for reward in rewards.values())
-        if unsupported:
+        programs = [reward for reward in rewards.values() if reward.unsupported_format > 0]
+        if programs:
+            wrong = sum(reward.neutral == 0 for reward in programs)
             note(
-                f"{unsupported} rollouts are programs that read stdin, which is outside the function format "
-                "that these unit tests need; they got the neutral reward"
+                f"{len(programs)} rollouts are programs that read stdin, which is outside the function format "
+                f"that these unit tests need: {wrong} got 0.0, as their prompt asks for a function, and "
+                f"{len(programs) - wrong} the neutral reward"
             )
         rows = [*summary_rows(summarise(records), wall_seconds=wall_seconds), *extra.items()]
         out.print(two_column_table("Scored", rows))

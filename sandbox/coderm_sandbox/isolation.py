@@ -44,6 +44,7 @@ _ENVIRONMENT = {
 }
 _SYSTEM_FOLDERS = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/share/zoneinfo")
 _SYSTEM_FILES = ("/etc/ld.so.cache",)
+_SCRATCH = ("/tmp", "/dev/shm")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _DEVICE_LINKS = (
     ("fd", "/proc/self/fd"),
@@ -75,7 +76,7 @@ class Launch:
     def make_scratch(self) -> tuple[str, ...]:
         """Folders the worker may write to, as it sees them; remove_scratch takes them away again."""
         if self.level == "bubblewrap":
-            return ("/tmp", "/dev/shm")
+            return _SCRATCH
         return (tempfile.mkdtemp(prefix="coderm-sandbox-"),)
 
     def remove_scratch(self, folders: tuple[str, ...]) -> None:
@@ -105,7 +106,25 @@ def bwrap_paths() -> list[str]:
 def _parents(paths: Iterable[str]) -> list[str]:
     """Every folder above the given paths, outermost first, each once."""
     above = {str(parent) for path in paths for parent in Path(path).parents}
-    return sorted(above - {"/", "/usr", "/usr/lib", "/lib"})
+    return sorted(above - {"/", "/usr", "/usr/lib", "/lib", "/dev", *_SCRATCH})
+
+
+def _interpreter_mounts(python: Interpreter) -> list[str]:
+    """Show the interpreter at its own place, read-only, also where that lies below a scratch folder."""
+    paths = (*python.folders, *python.files)
+    parents = _parents((*paths, *(link for link, _ in python.links)))
+    fixed = [folder for folder in parents if str(Path(folder).parent) in _SCRATCH]
+    arguments: list[str] = []
+    for folder in parents:  # bwrap would make them readable by root only
+        arguments += ["--perms", "0755", "--tmpfs" if folder in fixed else "--dir", folder]
+    for path in paths:
+        if not path.startswith(("/usr/lib/", "/lib/")):
+            arguments += ["--ro-bind", path, path]
+    for link, target in python.links:
+        arguments += ["--symlink", target, link]
+    for folder in fixed:
+        arguments += ["--remount-ro", folder]
+    return arguments
 
 
 def _bubblewrap(bwrap: str, python: Interpreter, limits: Limits, as_root: bool) -> Launch:
@@ -125,20 +144,14 @@ def _bubblewrap(bwrap: str, python: Interpreter, limits: Limits, as_root: bool) 
     arguments += ["--hostname", "sandbox"]
     for folder in (*_SYSTEM_FOLDERS, *_SYSTEM_FILES):
         arguments += ["--ro-bind-try", folder, folder]
-    for folder in _parents((*python.folders, *python.files, *(link for link, _ in python.links))):
-        arguments += ["--perms", "0755", "--dir", folder]  # bwrap would make them readable by root only
-    for path in (*python.folders, *python.files):
-        if not path.startswith(("/usr/lib/", "/lib/")):
-            arguments += ["--ro-bind", path, path]
-    for link, target in python.links:
-        arguments += ["--symlink", target, link]
     arguments += ["--proc", "/proc", "--perms", "0755", "--tmpfs", "/dev"]
     for name in _DEVICES:
         arguments += ["--dev-bind", f"/dev/{name}", f"/dev/{name}"]
     for link, target in _DEVICE_LINKS:
         arguments += ["--symlink", target, f"/dev/{link}"]
-    for folder in ("/tmp", "/dev/shm"):
+    for folder in _SCRATCH:
         arguments += ["--perms", "1777", "--size", str(limits.scratch_mb << 20), "--tmpfs", folder]
+    arguments += _interpreter_mounts(python)
     arguments += [
         "--ro-bind",
         str(GUEST),

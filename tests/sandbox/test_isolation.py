@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import shutil
 import socket
+import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from coderm_sandbox import Limits, Outcome
+from coderm_sandbox import Job, Limits, Outcome, SandboxPool, Test
 from coderm_sandbox.isolation import bwrap_paths
 
 REFUSED = """
@@ -396,3 +400,28 @@ def test_a_bwrap_is_found() -> None:
 
 def test_what_starts_the_worker_is_told(walled: Any) -> None:
     assert walled.pool.description.startswith("bubblewrap (")
+
+
+def test_an_interpreter_installed_below_a_scratch_folder_works_and_stays() -> None:
+    """A virtual environment in /tmp, as in a clone made there: mounted where it is, and never wiped."""
+    home = Path(tempfile.mkdtemp(dir="/tmp", prefix="coderm-venv-"))
+    try:
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", home / "deep" / "venv"], check=True)
+        source = "import os, sys, unittest\nclass T(unittest.TestCase):\n"
+        source += "    def test_a(self):\n"
+        source += f"        self.assertTrue(sys.prefix.startswith({str(home)!r}))\n"
+        source += f"        self.assertRaises(OSError, open, {str(home / 'x')!r}, 'w')\n"
+        source += "        self.assertFalse(os.path.exists('/tmp/marker'))\n"
+        source += "        open('/tmp/marker', 'w').close()\n"
+
+        async def run() -> list[str]:
+            python = str(home / "deep" / "venv" / "bin" / "python")
+            async with SandboxPool(workers=1, python=python) as pool:
+                test = Test(source, methods=("T.test_a",))
+                results = [await pool.run(Job("", (test, test))) for _ in range(2)]
+                assert pool.stats.workers_replaced == 0
+            return [result.outcome.value for row in results for result in row]
+
+        assert asyncio.run(run()) == ["pass"] * 4
+    finally:
+        shutil.rmtree(home)

@@ -22,9 +22,11 @@ class Scratch:
         self.home = folders[0]
         self._open = [(path, os.open(path, _FOLDER)) for path in folders]
         self._modes = {fd: stat.S_IMODE(os.fstat(fd).st_mode) for _, fd in self._open}
+        # An interpreter that is installed below a scratch folder is mounted there, read-only.
+        self._mounts = {fd: frozenset(os.listdir(fd)) for _, fd in self._open}
 
     def is_empty(self) -> bool:
-        return not any(os.listdir(fd) for _, fd in self._open)
+        return not any(set(os.listdir(fd)) - self._mounts[fd] for _, fd in self._open)
 
     def wipe(self) -> bool:
         """Empty the folders; False if something could not be removed (the worker is then dirty)."""
@@ -33,7 +35,7 @@ class Scratch:
                 now = os.fstat(fd)
                 if stat.S_IMODE(now.st_mode) != self._modes[fd]:
                     os.fchmod(fd, self._modes[fd])
-                _empty(fd)
+                _empty(fd, self._mounts[fd])
                 if not os.path.samestat(os.stat(path, follow_symlinks=False), now):
                     return False
         except OSError:
@@ -49,9 +51,9 @@ class Scratch:
                 os.rmdir(path)
 
 
-def _empty(folder: int) -> None:
+def _empty(folder: int, mounts: frozenset[str]) -> None:
     deadline = time.monotonic() + _SECONDS
-    while names := os.listdir(folder):
+    while names := set(os.listdir(folder)) - mounts:
         for name in names:
             _remove(folder, name)
         if time.monotonic() > deadline:
