@@ -361,7 +361,7 @@ def test_a_tree_deeper_than_any_path_is_removed(walled: Any, depth: int, method:
     solution = f"""
         import os
         def f():
-            if os.listdir("/tmp"):
+            if os.path.exists("d"):
                 return "again"
             for n in range({depth}):
                 os.mkdir("d")

@@ -23,7 +23,7 @@ class Scratch:
         self._open = [(path, os.open(path, _FOLDER)) for path in folders]
         self._modes = {fd: stat.S_IMODE(os.fstat(fd).st_mode) for _, fd in self._open}
         # An interpreter that is installed below a scratch folder is mounted there, read-only.
-        self._mounts = {fd: frozenset(os.listdir(fd)) for _, fd in self._open}
+        self._mounts = {fd: _mounts(fd) for _, fd in self._open}
 
     def is_empty(self) -> bool:
         return not any(set(os.listdir(fd)) - self._mounts[fd] for _, fd in self._open)
@@ -49,6 +49,15 @@ class Scratch:
             os.close(fd)
             with contextlib.suppress(OSError):  # a mount goes with its namespace
                 os.rmdir(path)
+
+
+def _mounts(folder: int) -> frozenset[str]:
+    """Names in a folder that are on another file system than the folder itself."""
+    device = os.fstat(folder).st_dev
+    names = os.listdir(folder)
+    return frozenset(
+        name for name in names if os.stat(name, dir_fd=folder, follow_symlinks=False).st_dev != device
+    )
 
 
 def _empty(folder: int, mounts: frozenset[str]) -> None:
