@@ -172,8 +172,8 @@ class ScoreRun:
             wrong = sum(reward.neutral == 0 for reward in programs)
             note(
                 f"{len(programs)} rollouts are programs that read stdin, which is outside the function "
-                f"format that these unit tests need: {wrong} got 0.0, as their prompt asks for a function, and "
-                f"{len(programs) - wrong} the neutral reward"
+                f"format that these unit tests need: {wrong} got 0.0, as their prompt asks for a function, "
+                f"and {len(programs) - wrong} the neutral reward"
             )
         rows = [*summary_rows(summarise(records), wall_seconds=wall_seconds), *extra.items()]
         out.print(two_column_table("Scored", rows))

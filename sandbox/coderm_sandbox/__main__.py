@@ -79,9 +79,15 @@ def _parser() -> argparse.ArgumentParser:
         "--workers", type=int, metavar="N", help="worker processes (default: one per usable core)"
     )
     run.add_argument(
-        "--timeout", type=float, default=2.0, metavar="S", help="seconds per test method (%(default)s)"
+        "--timeout",
+        type=float,
+        default=Limits.timeout,
+        metavar="S",
+        help="seconds per test method (%(default)s)",
     )
-    run.add_argument("--memory", type=int, default=1024, metavar="MIB", help="MiB per solution (%(default)s)")
+    run.add_argument(
+        "--memory", type=int, default=Limits.memory_mb, metavar="MIB", help="MiB per solution (%(default)s)"
+    )
     run.add_argument(
         "--isolation",
         choices=LEVELS,

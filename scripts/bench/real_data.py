@@ -1,10 +1,11 @@
 """Score the two real test sets on 8,200 rollouts and evaluate every aggregator: the README's table.
 
-    python scripts/bench/real_data.py [DATA] [--sets weak,calibrated] [--workers N] [--json]
+    python scripts/bench/real_data.py [--data DATA] [--sets weak,calibrated] [--json] [options of score]
 
 Runs the same commands that a user would: scripts/humaneval_codegen16b.py, `coderm-reward score`,
 `coderm-reward evaluate`. Prints one table per set and how long scoring took; with --json the last line
-is one JSON object. DATA as in scripts/humaneval_codegen16b.py (default: CODERM_DATA, else ../shared/data).
+is one JSON object. Other options (such as --timeout 0.25) go to `coderm-reward score`. DATA is the
+folder of the two data sets (default: CODERM_DATA, else ../shared/data).
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("data", nargs="?", help="folder of the two data sets")
+    parser.add_argument("--data", help="folder of the two data sets")
     parser.add_argument("--sets", default="weak,calibrated", help="which sets, separated by commas")
     parser.add_argument("--workers", type=int, help="sandbox workers (default: one per core)")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
