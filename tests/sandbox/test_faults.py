@@ -255,7 +255,7 @@ def test_no_process_outlives_its_supervisor(
     try:
         assert supervisor.stdout is not None
         assert supervisor.stdout.readline() == b"running\n"
-        assert len(processes_with(mark)) > 3
+        assert wait_until(lambda: len(processes_with(mark)) > 3)
     finally:
         supervisor.send_signal(number)
         supervisor.wait(20)
