@@ -236,6 +236,8 @@ SUPERVISOR = textwrap.dedent("""
             await asyncio.sleep(0.7)
             print("running", flush=True)
             await asyncio.gather(*runs)
+    import signal
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     from coderm_sandbox import isolation
     isolation._ENVIRONMENT["CODERM_MARK"] = os.environ["CODERM_MARK"]
     asyncio.run(main())
