@@ -8,10 +8,10 @@ from typing import Annotated
 
 import msgspec
 import typer
-from coderm_sandbox.host import Fact, host_facts, which_isolation
 from rich.table import Table
 
 from coderm_reward.cli.console import note, out
+from coderm_sandbox.host import Fact, host_facts, which_isolation
 
 __all__ = ["doctor"]
 

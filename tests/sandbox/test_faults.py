@@ -101,7 +101,7 @@ def test_stopped_worker_is_given_up(
 ) -> None:
     """A worker that falls silent is killed, and its job goes on in another."""
     monkeypatch.setattr("coderm_sandbox.worker.GRACE_SECONDS", 0.5)
-    sandbox = make_sandbox(limits=Limits(timeout=0.5))
+    sandbox = make_sandbox(limits=Limits(timeout=0.1))
     (pid,) = sandbox.pool.worker_pids()
     os.kill(pid, signal.SIGSTOP)
     assert sandbox.outcome(ADD, "self.assertEqual(f(1), 2)") is Outcome.PASS
