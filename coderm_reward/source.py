@@ -64,7 +64,7 @@ def normalised_id(source: str) -> str:
         _strip_docstrings(tree)
     try:
         return content_hash("ast", ast.dump(tree))
-    except RecursionError:
+    except (RecursionError, ValueError):  # nested too deep, or an integer too long to be written in decimal
         return content_hash("text", source)
 
 
