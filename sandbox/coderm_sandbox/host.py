@@ -17,14 +17,13 @@ from pathlib import Path
 from coderm_sandbox import seccomp
 from coderm_sandbox.errors import SandboxUnavailableError
 from coderm_sandbox.interpreter import Interpreter, describe_interpreter
-from coderm_sandbox.isolation import Launch, bwrap_paths, launches
-from coderm_sandbox.pool import usable_cores
+from coderm_sandbox.isolation import AUTO, Launch, bwrap_paths, fallback, launches
+from coderm_sandbox.places import usable_cores
 from coderm_sandbox.types import Limits
 from coderm_sandbox.worker import Worker
 
 __all__ = ["Fact", "host_facts", "which_isolation"]
 
-_LANDLOCK_CREATE_RULESET = 444
 _PR_GET_SECCOMP = 21
 _NAMESPACES = 0x20000 | 0x4000000 | 0x8000000 | 0x20000000 | 0x40000000  # mount, uts, ipc, pid, net
 _NEW_USER = 0x10000000
@@ -64,10 +63,10 @@ async def which_isolation() -> tuple[str | None, str]:
     """The level that a pool uses by default here and how, or (None, why there is none)."""
     try:
         interpreter = await asyncio.to_thread(describe_interpreter, sys.executable)
-        ways = launches("bubblewrap", interpreter, Limits())
+        ways = launches(AUTO, interpreter, Limits())
     except SandboxUnavailableError as error:
         return None, str(error)
-    reasons = []
+    reasons: list[str] = []
     for launch in ways:
         try:
             worker = await Worker.start(launch)
@@ -75,8 +74,8 @@ async def which_isolation() -> tuple[str | None, str]:
             reasons.append(str(error))
         else:
             worker.kill()
-            return launch.level, launch.describe
-    return None, "; ".join(reasons)
+            return launch.level, "; ".join(filter(None, (launch.describe, fallback(launch, reasons))))
+    return None, "; ".join(filter(None, (ways[-1].instead_of, *reasons)))
 
 
 def _read(path: str) -> str | None:
@@ -169,12 +168,14 @@ def _seccomp() -> Fact:
 
 
 def _landlock() -> Fact:
-    libc = ctypes.CDLL(None, use_errno=True)
-    version = libc.syscall(
-        ctypes.c_long(_LANDLOCK_CREATE_RULESET), None, ctypes.c_size_t(0), ctypes.c_uint32(1)
-    )
-    found = f"ABI {version}" if version > 0 else f"not available ({os.strerror(ctypes.get_errno())})"
-    return Fact("Landlock", True if version > 0 else None, f"{found}; no isolation level uses it yet", "")
+    """The level below bubblewrap, for which a worker walls itself in for real; needed only without that."""
+    try:
+        interpreter = describe_interpreter(sys.executable)
+        ways = launches("landlock", interpreter, Limits())
+    except SandboxUnavailableError as error:
+        return Fact("Landlock", None, str(error), "")
+    how, found = _started(ways, interpreter)
+    return Fact("Landlock", True if how else None, f"{how.describe}; {found}" if how else found, "")
 
 
 def _bwraps() -> list[Fact]:
@@ -198,14 +199,20 @@ def _bwrap(path: str, ways: list[Launch], interpreter: Interpreter) -> Fact:
         version = answer.stdout.strip() or "unknown version"
     except (OSError, subprocess.SubprocessError) as error:
         return Fact(name, False, f"does not run ({error})", "run `apt-get install bubblewrap`")
+    how, found = _started(ways, interpreter)
+    return Fact(name, how is not None, f"{version}; {found}", "" if how else _unlock())
+
+
+def _started(ways: list[Launch], interpreter: Interpreter) -> tuple[Launch | None, str]:
+    """The first way that starts a worker and how long that took, or why none does."""
     reasons = []
     for way in ways:
         failure, seconds = _in_thread(way)
         if failure is None:
             python = ".".join(map(str, interpreter.version))
-            return Fact(name, True, f"{version}; a Python {python} worker was ready in {seconds:.2f} s", "")
+            return way, f"a Python {python} worker was ready in {seconds:.2f} s"
         reasons.append(failure)
-    return Fact(name, False, f"{version}; {'; '.join(reasons)}", _unlock())
+    return None, "; ".join(reasons)
 
 
 def _in_thread(launch: Launch) -> tuple[str | None, float]:

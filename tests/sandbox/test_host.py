@@ -37,6 +37,19 @@ def test_every_bwrap_is_tried(facts: dict[str, Fact]) -> None:
     assert [name[6:] for name in facts if name.startswith("bwrap ")] == bwrap_paths()
 
 
+def test_landlock_is_tried_for_real(facts: dict[str, Fact]) -> None:
+    assert "worker was ready in" in facts["Landlock"].found
+    assert facts["Landlock"].ok is True
+
+
+def test_landlock_that_cannot_be_had_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bubblewrap may still work; the reason is told."""
+    monkeypatch.setattr("coderm_sandbox.isolation.NEWEST_ABI", 0)
+    (fact,) = [fact for fact in host_facts() if fact.name == "Landlock"]
+    assert fact.ok is None
+    assert "cannot be started" in fact.found
+
+
 def test_advice_goes_with_what_is_missing(facts: dict[str, Fact]) -> None:
     for fact in facts.values():
         assert bool(fact.advice) == (fact.ok is False), fact
@@ -58,12 +71,17 @@ def test_isolation_is_the_one_the_pool_uses() -> None:
     assert (level, why) == ("bubblewrap", description)
 
 
-def test_no_isolation_is_no_level(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_bwrap_it_is_landlock_or_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("coderm_sandbox.isolation.bwrap_paths", list)
     monkeypatch.setattr("coderm_sandbox.host.bwrap_paths", list)
     level, why = asyncio.run(which_isolation())
+    assert level == "landlock"
+    assert "instead of bubblewrap (There is no bwrap" in why
+    monkeypatch.setattr("coderm_sandbox.isolation.NEWEST_ABI", 0)
+    level, why = asyncio.run(which_isolation())
     assert level is None
     assert "no bwrap" in why
+    assert "ABI 0" in why
     (fact,) = [fact for fact in host_facts() if fact.name == "bwrap"]
     assert fact.ok is False
     assert "apt-get install bubblewrap" in fact.advice
@@ -97,7 +115,9 @@ def test_a_container_that_forbids_namespaces(
     assert "bubblewrap 9.9" in fact.found
     assert "Operation not permitted" in fact.found
     assert words in fact.advice
-    assert asyncio.run(which_isolation())[0] is None
+    level, why = asyncio.run(which_isolation())
+    assert level == "landlock"
+    assert "(bwrap: Creating new namespace failed: Operation not permitted)" in why
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="limits the namespaces of this user")

@@ -17,11 +17,14 @@ __all__ = [
     "Usage",
     "adopt_orphans",
     "descendants",
+    "descendants_scheduled",
     "die_with_parent",
     "kill_all",
     "kill_strays",
     "own_rss",
-    "run_delay",
+    "rss",
+    "rule_everyone",
+    "scheduled",
     "set_dumpable",
     "shared_mappings",
     "shares_with_forks",
@@ -33,6 +36,7 @@ _ROUNDS = 200
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
+_rules_everyone = os.getpid() == 1
 _SHARED = re.compile(rb"^\S+ ...s", re.MULTILINE)
 _libc = ctypes.CDLL(None, use_errno=True)
 # Without CONFIG_PROC_CHILDREN the tree is put together from every process's stat file, more slowly.
@@ -53,9 +57,9 @@ def _prctl(option: int, argument: int) -> None:
         raise OSError(ctypes.get_errno(), f"prctl({option}) failed")
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent dies (a change of uid clears that)."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def die_with_parent(number: int = signal.SIGKILL) -> None:
+    """Have the kernel signal this process when its parent dies (a change of uid clears that)."""
+    _prctl(_PR_SET_PDEATHSIG, number)
 
 
 def adopt_orphans() -> None:
@@ -77,6 +81,14 @@ def _read(path: str) -> bytes:
 def own_rss() -> int:
     """Bytes resident in this process."""
     return int(_read("/proc/self/statm").split()[1]) * _PAGE
+
+
+def rss(pid: int) -> int:
+    """Bytes resident in a process; a great many if it cannot be said."""
+    try:
+        return int(_read(f"/proc/{pid}/statm").split()[1]) * _PAGE
+    except (OSError, IndexError):
+        return 1 << 62
 
 
 def _children(pid: int) -> list[int]:
@@ -146,12 +158,19 @@ def _share(pid: int, base_rss: int) -> int:
     return 0
 
 
-def run_delay(pid: int) -> float | None:
-    """Seconds that `pid` was ready to run and had to wait for a core; None if the kernel won't say."""
+def scheduled(pid: int) -> tuple[float, float]:
+    """Seconds that `pid` ran, and that it was ready to run while others had the core; zeros if unknown."""
     try:
-        return int(_read(f"/proc/{pid}/schedstat").split()[1]) / 1e9
-    except (OSError, IndexError, ValueError):
-        return None
+        ran, waited = _read(f"/proc/{pid}/schedstat").split()[:2]
+        return int(ran) / 1e9, int(waited) / 1e9
+    except (OSError, ValueError):
+        return 0.0, 0.0
+
+
+def descendants_scheduled() -> tuple[float, float]:
+    """The same for all descendants together."""
+    each = [scheduled(pid) for pid in descendants()]
+    return sum(ran for ran, _ in each), sum(waited for _, waited in each)
 
 
 def shared_mappings(pid: int | str) -> int:
@@ -190,22 +209,25 @@ def kill_strays(keep: int) -> bool:
     return False
 
 
+def rule_everyone() -> None:
+    """Say that signals from here reach descendants only, so that all can be killed in one step."""
+    global _rules_everyone
+    _rules_everyone = True
+
+
 def kill_all() -> bool:
     """Kill and reap every descendant; False if some could not be got rid of."""
     for _ in range(_ROUNDS):
-        if os.getpid() == 1:
+        if _rules_everyone:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(-1, signal.SIGKILL)  # nothing that forks can get away between two steps
+        killed = descendants()
+        for pid in killed:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(-1, signal.SIGKILL)  # everything in the namespace but us, in one step
-        for pid in descendants():
-            try:
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        while True:
-            try:
-                os.waitpid(-1, 0)
-            except ChildProcessError:
-                break
+        for pid in killed:  # parents first: then their children are ours
+            with contextlib.suppress(ChildProcessError):  # another than us was its parent, and reaped it
+                os.waitpid(pid, 0)
         if not descendants():
             return True
     return False

@@ -76,16 +76,23 @@ def _remove(top: int, name: str) -> None:
     """
     if _unlinked(top, name):
         return
-    os.chmod(name, stat.S_IRWXU, dir_fd=top)
+    _unlock(top, name)
     inner = os.open(name, _FOLDER, dir_fd=top)
     try:
         for child in os.listdir(inner):
             if not _unlinked(inner, child):
-                os.chmod(child, stat.S_IRWXU, dir_fd=inner)  # moving a folder writes its ".."
+                _unlock(inner, child)  # moving a folder writes its ".."
                 os.rename(child, os.urandom(12).hex(), src_dir_fd=inner, dst_dir_fd=top)
     finally:
         os.close(inner)
     os.rmdir(name, dir_fd=top)
+
+
+def _unlock(folder: int, name: str) -> None:
+    """Give a folder its owner's permissions back; a worker that shares its uid may change no mode."""
+    mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+    if mode & stat.S_IRWXU != stat.S_IRWXU:
+        os.chmod(name, stat.S_IRWXU, dir_fd=folder)
 
 
 def _unlinked(folder: int, name: str) -> bool:
