@@ -5,10 +5,21 @@ used by itself: `python -m coderm_sandbox run PAIRS.jsonl --out RESULTS.jsonl`.
 """
 
 from coderm_sandbox.errors import PoolClosedError, SandboxError, SandboxUnavailableError, WorkerDiedError
-from coderm_sandbox.pool import PoolStats, SandboxPool, usable_cores
-from coderm_sandbox.types import Inspection, Job, Limits, Outcome, Test, TestResult, class_outcome
+from coderm_sandbox.places import PoolStats, usable_cores
+from coderm_sandbox.pool import SandboxPool
+from coderm_sandbox.types import (
+    SANDBOX_VERSION,
+    Inspection,
+    Job,
+    Limits,
+    Outcome,
+    Test,
+    TestResult,
+    class_outcome,
+)
 
 __all__ = [
+    "SANDBOX_VERSION",
     "Inspection",
     "Job",
     "Limits",

@@ -46,6 +46,7 @@ def result(test: Test, answer: dict[str, Any]) -> TestResult:
         outcome=class_outcome(list(methods.values()), fixture),
         methods=methods,
         seconds=float(answer["s"]),
+        judge=str(answer["j"]),
         detail=str(answer["d"]),
         assumed=int(answer["assumed"]),
     )

@@ -153,7 +153,7 @@ def _test(text: str, inspection: Inspection) -> Test:
 def _row(pair: Pair, inspection: Inspection, result: TestResult | None) -> dict[str, Any]:
     if result is None:
         invalid = Outcome.INVALID_TEST.value
-        return {"id": pair.id, "verdict": invalid, "methods": {}, "judge": "inline", "seconds": 0.0}
+        return {"id": pair.id, "verdict": invalid, "methods": {}, "judge": "apart", "seconds": 0.0}
     classes = {name.rsplit(".", 1)[0] for name in inspection.methods}
     cut = len(next(iter(classes))) + 1 if len(classes) == 1 else 0
     return {

@@ -7,16 +7,17 @@ import collections
 import contextlib
 import dataclasses
 import logging
-import os
 import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from coderm_sandbox import messages
+from coderm_sandbox.audit import disagreements, is_audited
 from coderm_sandbox.errors import PoolClosedError, SandboxUnavailableError, WorkerDiedError
 from coderm_sandbox.guest import wire
 from coderm_sandbox.interpreter import describe_interpreter
-from coderm_sandbox.isolation import Launch, launches
+from coderm_sandbox.isolation import AUTO, Launch, fallback, launches
+from coderm_sandbox.places import Place, PoolStats, cores_for, usable_cores
 from coderm_sandbox.types import (
     MAX_SOURCE_BYTES,
     Inspection,
@@ -28,30 +29,12 @@ from coderm_sandbox.types import (
 )
 from coderm_sandbox.worker import Worker
 
-__all__ = ["PoolStats", "SandboxPool", "usable_cores"]
+__all__ = ["SandboxPool"]
 
 _log = logging.getLogger("coderm_sandbox")
 _TESTS_PER_INSPECTION = 16
 _DEATHS_PER_JOB = 3
 _START_DELAYS = (0.0, 0.2, 1.0, 5.0)
-
-
-def usable_cores() -> int:
-    """Cores this process may use (affinity, not the host's count)."""
-    return len(os.sched_getaffinity(0))
-
-
-@dataclasses.dataclass
-class PoolStats:
-    """Counters since the pool started."""
-
-    jobs: int = 0
-    tests: int = 0
-    workers_replaced: int = 0
-    retried: int = 0
-    """Tests run once more after a worker died or the machine starved them."""
-    unknown: int = 0
-    """Tests that stayed without evidence."""
 
 
 class SandboxPool:
@@ -64,8 +47,11 @@ class SandboxPool:
     Args:
         workers: how many; None means one per usable core.
         limits: what one solution may use.
-        isolation: a level of coderm_sandbox.isolation.LEVELS.
+        isolation: a level of coderm_sandbox.isolation.LEVELS, or auto: bubblewrap, else landlock.
         python: the interpreter that runs candidate code; None means the one running us.
+        pin: keep each worker on one core of its own, where there are as many cores as workers.
+        audit_share: of the jobs that used the fast way of stateless solutions, run this share once
+            more with a process per test; a disagreement is counted, told, and decided by the second run.
 
     Raises:
         SandboxUnavailableError: on entering, if no worker of that level can be started here.
@@ -76,8 +62,10 @@ class SandboxPool:
         *,
         workers: int | None = None,
         limits: Limits | None = None,
-        isolation: str = "bubblewrap",
+        isolation: str = AUTO,
         python: str | None = None,
+        pin: bool = True,
+        audit_share: float = 0.01,
     ) -> None:
         self.size = workers if workers is not None else usable_cores()
         if self.size < 1:
@@ -89,8 +77,10 @@ class SandboxPool:
         """How workers are isolated, in words, once the pool has started."""
         self._python = python or sys.executable
         self._launch: Launch | None = None
-        self._idle: asyncio.LifoQueue[Worker | None] = asyncio.LifoQueue()
+        self._idle: asyncio.LifoQueue[Place] = asyncio.LifoQueue()
         self._workers: set[Worker] = set()
+        self._pin = pin
+        self._audit_share = audit_share
         self._closed = False
 
     async def __aenter__(self) -> SandboxPool:
@@ -98,25 +88,29 @@ class SandboxPool:
             _log.warning(
                 "isolation is off: candidate code runs with your files, your network and your rights"
             )
-        first = await self._start_first()
+        cores = cores_for(self.size) if self._pin else [None] * self.size
+        first = await self._start_first(cores[0])
         self._workers.add(first)
-        self._idle.put_nowait(first)
-        for _ in range(self.size - 1):
-            self._idle.put_nowait(None)  # started by the first job that needs it
+        for core in cores[:0:-1]:
+            self._idle.put_nowait(Place(core))  # started by the first job that needs it
+        self._idle.put_nowait(Place(cores[0], {False: first}))
         return self
 
-    async def _start_first(self) -> Worker:
+    async def _start_first(self, core: int | None) -> Worker:
         python = await asyncio.to_thread(describe_interpreter, self._python)
         reasons = []
         for launch in launches(self.isolation, python, self.limits):
             try:
-                worker = await Worker.start(launch)
+                worker = await Worker.start(launch, core=core)
             except SandboxUnavailableError as error:
                 reasons.append(str(error))
                 continue
             self._launch, self.description = launch, launch.describe
+            warning = fallback(launch, reasons) if self.isolation == AUTO else ""
+            if warning:
+                _log.warning(warning)
             return worker
-        raise SandboxUnavailableError("; ".join(reasons))
+        raise SandboxUnavailableError("; ".join(filter(None, [launch.instead_of, *reasons])))
 
     async def __aexit__(self, *exc_info: object) -> None:
         self.close()
@@ -133,24 +127,21 @@ class SandboxPool:
 
     def worker_pids(self) -> list[int]:
         """Host pids of the zygotes that are running."""
-        return [worker.pid for worker in self._workers if worker.alive]
+        return [pid for worker in self._workers if worker.alive for pid in worker.pids]
 
-    async def _acquire(self) -> Worker:
-        """A live worker, to be given back with _release. Raises WorkerDiedError if none will start."""
-        if self._launch is None:
-            raise RuntimeError("the pool is not running; use it as `async with SandboxPool() as pool`")
-        worker = await self._idle.get()
-        try:
-            if worker is not None and not worker.alive:
-                self._discard(worker)
-                self.stats.workers_replaced += 1
-                worker = None
-            return worker if worker is not None and not self._closed else await self._start_another()
-        except BaseException:
-            self._idle.put_nowait(None)
-            raise
+    async def _worker(self, place: Place, numpy: bool) -> Worker:
+        """A live worker at a place. Raises WorkerDiedError if none will start."""
+        worker = place.workers.pop(numpy, None)
+        if worker is not None and not worker.alive:
+            self._discard(worker)
+            self.stats.workers_replaced += 1
+            worker = None
+        if worker is None or self._closed:
+            worker = await self._start_another(place.core, numpy)
+        place.workers[numpy] = worker
+        return worker
 
-    async def _start_another(self) -> Worker:
+    async def _start_another(self, core: int | None, numpy: bool) -> Worker:
         assert self._launch is not None
         failure: Exception | None = None
         for delay in _START_DELAYS:
@@ -158,7 +149,7 @@ class SandboxPool:
             if self._closed:
                 raise PoolClosedError("the sandbox pool was closed")
             try:
-                worker = await Worker.start(self._launch)
+                worker = await Worker.start(self._launch, core=core, preload=["numpy"] if numpy else [])
             except SandboxUnavailableError as error:
                 _log.warning("a replacement worker did not start: %s", error)
                 failure = error
@@ -172,16 +163,19 @@ class SandboxPool:
 
     @contextlib.asynccontextmanager
     async def _exchange(
-        self, op: str, tests: Sequence[Test], solution: str | None = None
+        self, op: str, tests: Sequence[Test], *, numpy: bool = False, **fields: Any
     ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
         """The answers of a worker that is ours for as long."""
-        worker = await self._acquire()
+        if self._launch is None:
+            raise RuntimeError("the pool is not running; use it as `async with SandboxPool() as pool`")
+        place = await self._idle.get()
         try:
+            worker = await self._worker(place, numpy)
             requests = [messages.request(test) for test in tests]
-            async with contextlib.aclosing(worker.exchange(op, requests, self.limits, solution)) as answers:
+            async with contextlib.aclosing(worker.exchange(op, requests, self.limits, **fields)) as answers:
                 yield answers
         finally:
-            self._idle.put_nowait(worker)
+            self._idle.put_nowait(place)
 
     async def run(self, job: Job) -> list[TestResult]:
         """Return what each test of the job says about its solution, in order.
@@ -194,24 +188,43 @@ class SandboxPool:
         if wire.weight(job.solution) > MAX_SOURCE_BYTES:
             too_long = "the solution is longer than the sandbox accepts"
             return [messages.uniform(test, Outcome.ERROR, too_long) for test in job.tests]
-        results, lost, again = await self._run_tests(job, range(len(job.tests)))
+        results, lost, again, fast = await self._run_tests(job, range(len(job.tests)))
+        if fast and is_audited(job.solution, self._audit_share):
+            await self._audit(job, sorted(fast), results)
         unknown = [i for i, result in results.items() if Outcome.UNKNOWN in result.methods.values()]
         starved = [i for i in unknown if i not in lost]
         if starved:
+            for (
+                worker
+            ) in self._workers:  # a core of their own is not theirs alone: the kernel finds a better one
+                worker.unpin()
             self.stats.retried += len(starved)
-            second, _, _ = await self._run_tests(job, starved)
+            second, _, _, _ = await self._run_tests(job, starved)
             results.update(second)
             again.update(starved)
         self.stats.unknown += sum(r.outcome is Outcome.UNKNOWN for r in results.values())
         return [dataclasses.replace(results[i], retried=i in again) for i in range(len(job.tests))]
 
+    async def _audit(self, job: Job, indices: Sequence[int], results: dict[int, TestResult]) -> None:
+        """Run tests again with a process for each; where that says something else, that is what counts."""
+        strict, lost, _, _ = await self._run_tests(job, indices, strict=True)
+        wrong = disagreements(results, {i: strict[i] for i in indices if i not in lost})
+        self.stats.audited += len(indices)
+        self.stats.audit_disagreements += wrong
+        if wrong:
+            _log.warning("the fast way gave %d other verdicts than a process per test", wrong)
+            results.update((i, one) for i, one in strict.items() if one.outcome is not Outcome.UNKNOWN)
+
     async def _run_tests(
-        self, job: Job, indices: Sequence[int]
-    ) -> tuple[dict[int, TestResult], set[int], set[int]]:
+        self, job: Job, indices: Sequence[int], strict: bool = False
+    ) -> tuple[dict[int, TestResult], set[int], set[int], set[int]]:
         """One pass over some tests of a job, with a second chance for the test a worker dies under.
 
-        Returns the results, which of them were lost with their worker, and which had a second chance.
+        Returns the results, and which of them were lost with their worker, had a second chance, and
+        were reached on the fast way.
         """
+        numpy = any("numpy" in text for text in (job.solution, *(job.tests[i].source for i in indices)))
+        fast: set[int] = set()
         results: dict[int, TestResult] = {}
         lost: set[int] = set()
         deaths: collections.Counter[int] = collections.Counter()
@@ -223,10 +236,18 @@ class SandboxPool:
                 continue
             try:
                 before = len(results)
-                async with self._exchange("run", [job.tests[i] for i in batch], job.solution) as answers:
+                async with self._exchange(
+                    "run",
+                    [job.tests[i] for i in batch],
+                    numpy=numpy,
+                    solution=job.solution,
+                    strict=strict,
+                ) as answers:
                     async for answer in answers:
                         index = batch[answer["i"]]
                         results[index] = messages.result(job.tests[index], answer)
+                        if answer["f"]:
+                            fast.add(index)
                 if len(results) == before:
                     raise WorkerDiedError("a sandbox worker had to be replaced before its first verdict")
             except WorkerDiedError as error:
@@ -241,7 +262,7 @@ class SandboxPool:
                     results[i] = messages.uniform(job.tests[i], Outcome.UNKNOWN, str(error))
                 lost |= given_up
                 _log.warning("%s; tests of its job without a verdict now: %d", error, len(given_up))
-        return results, lost, set(deaths)
+        return results, lost, set(deaths), fast
 
     async def inspect(self, tests: Sequence[Test]) -> list[Inspection]:
         """Say of each test, without any solution, whether it is one and which methods it has.

@@ -7,7 +7,19 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Inspection", "Job", "Limits", "Outcome", "Test", "TestResult", "class_outcome"]
+__all__ = [
+    "SANDBOX_VERSION",
+    "Inspection",
+    "Job",
+    "Limits",
+    "Outcome",
+    "Test",
+    "TestResult",
+    "class_outcome",
+]
+
+SANDBOX_VERSION = "2"
+"""Changes with every change that may change a verdict, so that remembered verdicts are not mixed up."""
 
 MAX_SOURCE_BYTES = 16 * 1024 * 1024
 """Longer texts, as JSON, are not run: a solution is an ERROR, a test is invalid."""
@@ -133,8 +145,9 @@ class TestResult:
 
     outcome: Outcome
     methods: dict[str, Outcome] = field(default_factory=dict)
-    judge: str = "inline"
-    """How the verdict was reached; today always in the solution's own process."""
+    judge: str = "apart"
+    """How the verdict was reached: `apart` by values alone, `handle` where an object of the solution's
+    answered for itself, `inline` in the solution's own process, because the test's text needs that."""
     seconds: float = 0.0
     """Wall seconds it ran."""
     detail: str = ""

@@ -1,4 +1,4 @@
-"""One worker as the supervisor sees it: a process behind a socket that answers one job at a time."""
+"""One worker as the supervisor sees it: two sandboxed zygotes, and one job at a time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,88 +27,157 @@ GRACE_SECONDS = 30.0
 """A worker silent for this long beyond what its limits allow is taken for dead."""
 
 
-class Worker:
-    """A running worker. Use `await Worker.start(...)`; `kill()` leaves no process and no file."""
+class _Zygote:
+    """A sandboxed process of a worker: the judges' zygote or the players' one."""
 
-    def __init__(self, process: subprocess.Popen[bytes], scratch: tuple[str, ...], launch: Launch) -> None:
-        self._process = process
-        self._scratch = scratch
+    def __init__(self, launch: Launch, core: int | None) -> None:
+        """Start it. Raises SandboxUnavailableError."""
         self._launch = launch
-        self._silent = False
-        self._reader: asyncio.StreamReader | None = None
-        self._writer: asyncio.StreamWriter | None = None
-        self._inner = process.pid
         self.rss = 0
-        """Bytes resident in the zygote once it is ready."""
-        self.python = ""
         self.last_words = ""
-        """What it printed to stderr before it was ready, once it is killed."""
-
-    @classmethod
-    async def start(cls, launch: Launch) -> Worker:
-        """Start a worker and wait until it is warm.
-
-        Raises:
-            SandboxUnavailableError: it did not become ready; the text ends with what it printed.
-        """
         try:
-            ours, theirs = socket.socketpair()
+            self.sock, theirs = socket.socketpair()
         except OSError as error:
             raise SandboxUnavailableError(f"{launch.describe} cannot be started: {error}") from None
         filter_fd: int | None = None
-        scratch: tuple[str, ...] = ()
+        self._scratch: tuple[str, ...] = ()
         try:
-            scratch = launch.make_scratch()
+            self._scratch = launch.make_scratch()
             passed = [theirs.fileno()]
             if launch.needs_filter:
                 filter_fd = os.memfd_create("seccomp")
                 os.write(filter_fd, seccomp.build_filter())
                 os.lseek(filter_fd, 0, os.SEEK_SET)
                 passed.append(filter_fd)
-            process = subprocess.Popen(
-                launch.command(theirs.fileno(), filter_fd, scratch),
+            self._process = subprocess.Popen(
+                launch.command(theirs.fileno(), filter_fd, self._scratch),
                 pass_fds=passed,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                env={**launch.environment, "HOME": scratch[0], "TMPDIR": scratch[0]},
+                env={**launch.environment, "HOME": self._scratch[0], "TMPDIR": self._scratch[0]},
                 cwd="/",
                 start_new_session=True,
             )
         except OSError as error:
-            ours.close()
-            launch.remove_scratch(scratch)
+            self.sock.close()
+            launch.remove_scratch(self._scratch)
             raise SandboxUnavailableError(f"{launch.describe} cannot be started: {error}") from None
         finally:
             theirs.close()
             if filter_fd is not None:
                 os.close(filter_fd)
-        worker = cls(process, scratch, launch)
+        self.pid = self._process.pid
+        """Pid of the zygote on the host, once it is ready."""
+        if core is not None:
+            with contextlib.suppress(OSError):  # the core may have been taken from us since
+                os.sched_setaffinity(self._process.pid, {core})
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def greeted(self, hello: dict[str, Any]) -> None:
+        self.rss = int(hello["rss"])
+        with contextlib.suppress(OSError, ValueError, IndexError):  # only a quicker way to kill it
+            children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text()
+            self.pid = int(children.split()[0])
+
+    def kill(self) -> None:
+        """Kill the zygote with everything in it, reap it, and remove its scratch folder."""
+        with contextlib.suppress(OSError):  # it may be closed, or handed on
+            self.sock.shutdown(socket.SHUT_RDWR)
+        self.sock.close()
+        if self._process.poll() is None:
+            if self._launch.kept:
+                self._process.terminate()  # the keeper kills the zygote, and then what that leaves
+            else:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.pid, signal.SIGKILL)  # pid 1 of its namespace: all else dies with it
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        if self._process.stderr is not None:
+            self.last_words = self._process.stderr.read().decode("utf-8", "replace").strip()
+            self._process.stderr.close()
+            self._process.stderr = None
+        self._launch.remove_scratch(self._scratch)
+
+
+class Worker:
+    """A running worker. Use `await Worker.start(...)`; `kill()` leaves no process and no file."""
+
+    def __init__(self, launch: Launch, core: int | None) -> None:
+        self._launch = launch
+        self._silent = False
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self.python = ""
+        self._judges = _Zygote(launch, core)
         try:
-            await worker._greet(ours, launch)
+            self._players = _Zygote(launch, core)
+        except BaseException:
+            self._judges.kill()
+            raise
+
+    @classmethod
+    async def start(cls, launch: Launch, *, core: int | None = None, preload: Sequence[str] = ()) -> Worker:
+        """Start a worker and wait until it is warm.
+
+        Args:
+            core: the one core that both its zygotes run on; None leaves that to the kernel.
+            preload: modules to import in both zygotes.
+
+        Raises:
+            SandboxUnavailableError: it did not become ready; the text ends with what it printed.
+        """
+        worker = cls(launch, core)
+        try:
+            await worker._greet(list(preload))
+        except WorkerDiedError as error:
+            worker.kill()
+            words = f"{worker._judges.last_words}\n{worker._players.last_words}".strip()
+            lines = words.splitlines() or [str(error)]
+            raise SandboxUnavailableError(f"{launch.describe} cannot be started: {lines[-1]}") from None
         except BaseException:
             worker.kill()
             raise
         return worker
 
-    async def _greet(self, ours: socket.socket, launch: Launch) -> None:
-        try:
-            self._reader, self._writer = await asyncio.open_connection(sock=ours)
-        except BaseException:
-            ours.close()
-            raise
-        try:
-            with self._watchdog(START_SECONDS):
-                hello = await self._receive()
-        except WorkerDiedError as error:
-            self.kill()
-            lines = self.last_words.splitlines() or [str(error)]
-            raise SandboxUnavailableError(f"{launch.describe} cannot be started: {lines[-1]}") from None
-        self.rss, self.python = int(hello["rss"]), str(hello["python"])
-        if self._launch.level == "bubblewrap":
-            with contextlib.suppress(OSError, ValueError, IndexError):  # only a quicker way to kill it
-                children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text()
-                self._inner = int(children.split()[0])
+    async def _greet(self, preload: list[str]) -> None:
+        """Wait for both zygotes, then give the judges' one its end of the players'."""
+        with self._watchdog(START_SECONDS):
+            roles = {"judge": self._judges, "player": self._players}
+            for role, zygote in roles.items():
+                zygote.sock.setblocking(False)
+                with _ended():
+                    zygote.sock.sendall(wire.encode({"role": role, "modules": preload}))
+            for zygote in roles.values():
+                hello = await self._hello(zygote)
+                zygote.greeted(hello)
+                self.python = str(hello["python"])
+            self._players.sock.setblocking(True)  # a property of the socket, not of whoever holds it
+            with _ended():
+                self._judges.sock.sendall(wire.encode({"op": "judge"}))
+                socket.send_fds(self._judges.sock, [b"l"], [self._players.sock.fileno()])
+            self._players.sock.close()
+            self._reader, self._writer = await asyncio.open_connection(sock=self._judges.sock)
+
+    async def _hello(self, zygote: _Zygote) -> dict[str, Any]:
+        loop = asyncio.get_running_loop()
+        with _ended():
+            data = b""
+            while (
+                len(data) < wire.HEADER.size
+                or len(data) < wire.HEADER.size + wire.HEADER.unpack_from(data)[0]
+            ):
+                more = await loop.sock_recv(zygote.sock, 4096)
+                if not more:
+                    raise WorkerDiedError("a sandbox worker ended before it was ready")
+                data += more
+            return wire.decode_body(data[wire.HEADER.size :])
 
     async def _receive(self) -> dict[str, Any]:
         assert self._reader is not None
@@ -124,15 +193,30 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        return self._process.poll() is None and self._writer is not None
+        return self._writer is not None and self._judges.alive and self._players.alive
 
     @property
-    def pid(self) -> int:
-        """Pid of the zygote on the host."""
-        return self._inner
+    def pids(self) -> tuple[int, int]:
+        """Host pids of the judges' and the players' zygote."""
+        return self._judges.pid, self._players.pid
+
+    @property
+    def rss(self) -> int:
+        """Bytes resident in both zygotes when they were ready."""
+        return self._judges.rss + self._players.rss
+
+    def unpin(self) -> None:
+        """Let every process of this worker, and all that they fork from now on, run on any core."""
+        cores = os.sched_getaffinity(0)
+        waiting = list(self.pids)
+        while waiting:
+            pid = waiting.pop()
+            with contextlib.suppress(OSError, ValueError):  # it ended meanwhile
+                os.sched_setaffinity(pid, cores)
+                waiting += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
 
     async def exchange(
-        self, op: str, tests: list[dict[str, Any]], limits: Limits, solution: str | None = None
+        self, op: str, tests: list[dict[str, Any]], limits: Limits, **fields: Any
     ) -> AsyncGenerator[dict[str, Any], None]:
         """Send one job and yield its answers, one per test in order; kills itself if not read to the end.
 
@@ -147,9 +231,8 @@ class Worker:
             "op": op,
             "tests": tests,
             "limits": {**limits.as_message(), "count_processes": self._launch.counts_processes},
+            **fields,
         }
-        if solution is not None:
-            message["solution"] = solution
         silence = WALL_FACTOR * LOAD_FACTOR * limits.timeout + GRACE_SECONDS
         finished = False
         try:
@@ -161,8 +244,8 @@ class Worker:
                     pet()
                     if "end" in answer:
                         break
-                    if "alive" not in answer:
-                        yield answer
+                    for one in answer.get("a", ()):
+                        yield one
                         pet()  # what the caller did with it is not the worker's silence
             finished = bool(answer["clean"])
         except ConnectionError as error:
@@ -192,23 +275,20 @@ class Worker:
         self.kill()
 
     def kill(self) -> None:
-        """Kill the worker with everything in it, reap it, and remove its scratch folder."""
+        """Kill the worker with everything in it, reap it, and remove its scratch folders."""
         if self._writer is not None:
             with contextlib.suppress(OSError):  # the peer may have closed it already
                 self._writer.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
             self._writer.transport.abort()
             self._writer = None
-        if self._process.poll() is None:
-            if self._launch.level == "bubblewrap":
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self._inner, signal.SIGKILL)  # pid 1 of its namespace: all else dies with it
-            try:  # a zygote without a namespace sees the closed socket, kills what it started, and ends
-                self._process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        if self._process.stderr is not None:
-            self.last_words = self._process.stderr.read().decode("utf-8", "replace").strip()
-            self._process.stderr.close()
-            self._process.stderr = None
-        self._launch.remove_scratch(self._scratch)
+        self._judges.kill()
+        self._players.kill()
+
+
+@contextlib.contextmanager
+def _ended() -> Iterator[None]:
+    """A worker that closes its socket before it is ready has ended."""
+    try:
+        yield
+    except (OSError, wire.FrameError) as error:
+        raise WorkerDiedError(f"a sandbox worker ended before it was ready ({error})") from None

@@ -6,7 +6,7 @@ import os
 import signal
 from typing import Any
 
-__all__ = ["CPU_TEXT", "DETAIL_OF_END", "OUTCOME_OF_END", "exit_text"]
+__all__ = ["CPU_TEXT", "DETAIL_OF_END", "OUR_FAILURE", "OUTCOME_OF_END", "exit_text"]
 
 OUTCOME_OF_END = {
     "timeout": "timeout",
@@ -15,13 +15,17 @@ OUTCOME_OF_END = {
     "processes": "error",
     "malformed": "tampered",
     "lost": "error",
+    "gone": "unknown",
 }
 """From WatchEnd.kind to an outcome."""
 DETAIL_OF_END = {
     "timeout": "timed out",
     "starved": "the machine gave it no processor time",
     "lost": "its process ended without a verdict",
+    "gone": "the judge's process ended",
 }
+OUR_FAILURE = 70
+"""Exit code of a process of ours that failed by itself."""
 CPU_TEXT = "used up its processor time"
 
 

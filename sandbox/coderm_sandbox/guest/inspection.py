@@ -16,7 +16,8 @@ import unittest
 from typing import Any
 
 from . import guard
-from .runner import SOLUTION_MODULES, TEST_MODULE, describe, test_classes
+from .runner import TEST_MODULE, test_classes
+from .solution import SOLUTION_MODULES, describe
 
 __all__ = ["inspect_test"]
 

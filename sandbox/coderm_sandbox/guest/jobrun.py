@@ -1,52 +1,37 @@
-"""Drive one child after another through the tests of one request, and say how each ended.
+"""Drive one judge after another, each with its player, through the tests of one request.
 
-Trusts nothing a child says beyond what it says about its own solution: an outcome is taken only for
-the method whose turn it is, with the word that this run was given, and whatever is missing in the
-end is not a pass.
+Many tests at once where neither side can carry anything from one to the next; else one at a time, in
+forks of both. An outcome is taken only in its turn, and what is missing in the end is no pass.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
-from .endings import CPU_TEXT, DETAIL_OF_END, OUTCOME_OF_END, exit_text
-from .watch import LOAD_FACTOR, START_SECONDS, Watch, WatchEnd
+from .endings import CPU_TEXT, DETAIL_OF_END, OUR_FAILURE, OUTCOME_OF_END, exit_text
+from .judge import JudgedTest
+from .pair import Pair, Surroundings, stretch
+from .watch import LOAD_FACTOR, START_SECONDS, WatchEnd
 
-__all__ = ["Child", "JobRun", "Surroundings"]
+__all__ = ["JobRun"]
 
 _BEAT_SECONDS = 1.0
 _DETAIL = 300
+_READ_CHARACTERS = 1 << 16
 _METHOD_OUTCOMES = ("pass", "fail", "error", "memory", "output")
-
-
-class Child(NamedTuple):
-    """A forked solution process and how we follow it."""
-
-    pid: int
-    sock: socket.socket
-    watch: Watch
-
-
-class Surroundings(Protocol):
-    """What the zygote knows of a child from outside, and does between its tests."""
-
-    def forkable(self, pid: int) -> bool:
-        """Whether a fork of the loaded solution is as good as loading it again."""
-
-    def tidy(self, pid: int) -> bool:
-        """Remove what a test left behind; False if the child must go too."""
 
 
 class JobRun:
     """How far one request has come: the next method to run, and the outcomes so far."""
 
-    def __init__(self, request: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> None:
-        self._tests = request["tests"]
+    def __init__(
+        self, request: dict[str, Any], tests: list[JudgedTest], send: Callable[[dict[str, Any]], None]
+    ) -> None:
+        self._tests = tests
+        self._strict = bool(request.get("strict"))
         self._inspecting = request["op"] == "inspect"
         self._limits = request["limits"]
         self._hang_limit = self._limits["hang_limit"]
@@ -55,7 +40,11 @@ class JobRun:
         self._hangs = 0
         self._hung_tests: set[int] = set()
         self._hopeless = True
-        self._alone = False
+        self.readable = len(request.get("solution", "")) <= _READ_CHARACTERS
+        """Whether the judge may parse the solution, to see if it is stateless."""
+        self.spoiled = False
+        """Whether the judge of the last pair must not be used again."""
+        self._stateless = self._alone = self._together = False
         self._open(0)
 
     def _open(self, index: int) -> None:
@@ -65,9 +54,12 @@ class JobRun:
         self._fixture = ""
         self._assumed = 0
         self._seconds = 0.0
+        inline = index < len(self._tests) and self._tests[index].inline
+        self._judge = "inline" if inline else "apart"
+        self._fast = False
 
     def _keys(self) -> list[str]:
-        return [] if self._inspecting else self._tests[self._index]["m"]
+        return [] if self._inspecting else self._tests[self._index].methods
 
     def finished(self) -> bool:
         """Close the tests that need no run; True once no test is left."""
@@ -83,22 +75,14 @@ class JobRun:
         return True
 
     def _only_hangs(self) -> bool:
-        """Whether every vote so far was a timeout, and there were enough of them in more than one test."""
-        enough = 0 < self._hang_limit <= self._hangs and len(self._hung_tests) > 1
-        return enough and self._hopeless
+        """Whether every vote so far was a timeout, enough of them and in more than one test."""
+        return self._hopeless and 0 < self._hang_limit <= self._hangs and len(self._hung_tests) > 1
 
     def _close(self, **extra: Any) -> None:
         """Send what is known of the current test and turn to the next."""
-        answer = {
-            "i": self._index,
-            "outcomes": self._outcomes,
-            "fixture": self._fixture,
-            "d": self._detail,
-            "s": round(self._seconds, 6),
-            "assumed": self._assumed,
-        }
-        answer.update(extra)
-        self._send(answer)
+        answer = {"i": self._index, "outcomes": self._outcomes, "fixture": self._fixture, "d": self._detail}
+        answer.update(s=round(self._seconds, 6), assumed=self._assumed, j=self._judge, f=self._fast)
+        self._send({**answer, **extra})
         self._sent = time.monotonic()
         self._open(self._index + 1)
 
@@ -134,37 +118,75 @@ class JobRun:
             self._detail = detail
         self._close()
 
-    def drive(self, child: Child, around: Surroundings) -> None:
-        """Use one child for as many tests as it survives."""
+    def drive(self, pair: Pair, around: Surroundings) -> None:
+        """Use one pair for as many tests as it survives."""
         self._beat()
-        child.watch.restart(child.pid, START_SECONDS)
-        if not self._await_load(child):
+        self.spoiled = True  # until the pair has come to its end without anything unusual
+        if not self._inspecting and not self._await_load(pair, around):
             return
-        fork = self._inspecting or (not self._alone and around.forkable(child.pid))
         used = False
+        self.spoiled = True
         while not self.finished():
             self._beat()
-            if not (self._follow(child, fork, used) and around.tidy(child.pid)):
+            first, last = self._index, self._stretch()
+            together = self._together = last > first
+            fork = not (together or self._inspecting)
+            if fork and not used:
+                self._alone = self._alone or not around.forkable()
+            if fork and self._alone:
+                if used:
+                    return
+                fork = False
+            command = {
+                "first": first,
+                "last": max(last, first + 1),
+                "start": len(self._outcomes),
+                "fork": fork,
+                "own": fork,
+            }
+            alive = self._follow(pair, command, around)
+            if not alive or not (fork or together or self._inspecting):
+                return
+            if (fork or self._inspecting) and not around.tidy():
                 return
             used = True
+        self.spoiled = False
 
-    def _await_load(self, child: Child) -> bool:
+    def _stretch(self) -> int:
+        """Up to which test, exclusive, the tests may run one after another in the same two processes."""
+        apart = self._stateless and not (self._strict or self._inspecting)
+        return stretch(self._tests, self._index) if apart else self._index
+
+    def _await_load(self, pair: Pair, around: Surroundings) -> bool:
         """Wait until the solution is loaded; False once its failure is written down."""
-        end = child.watch.next()
-        if end.message.get("k") != "ready":  # nothing of the solution has run yet
+        pair.watch.restart(START_SECONDS)
+        end = pair.watch.next()
+        if end.kind == "message" and end.message["k"] != "ready":
+            return self._load_failed(*self._why(end.message, around))
+        if end.kind == "gone" and self.readable:
+            self.readable = False
+            return False
+        if end.kind != "message":  # nothing of the solution has run yet
             return self._load_failed("starved", end.detail)
-        if self._inspecting:
-            return True
+        self._stateless = end.message["stateless"]
         self._beat()
-        child.watch.restart(seconds=LOAD_FACTOR * float(self._limits["timeout"]))
-        end = child.watch.next()
+        pair.watch.restart(LOAD_FACTOR * float(self._limits["timeout"]))
+        end = pair.watch.next()
         if end.kind != "message":
             return self._load_failed(end.kind, end.detail)
-        outcome, detail = end.message.get("o"), str(end.message.get("d"))[:_DETAIL]
-        if end.message.get("k") != "load" or outcome not in ("ok", "memory", "error", "output", "tampered"):
-            return self._load_failed("malformed", "wrote to the result channel")
-        self._alone = end.message.get("alone") is True
-        return outcome == "ok" or self._load_failed(outcome, detail)
+        if end.message["k"] != "load":
+            return self._load_failed(*self._why(end.message, around))
+        self._alone = end.message["alone"]
+        self.spoiled = False
+        return end.message["o"] == "ok" or self._load_failed(end.message["o"], end.message["d"])
+
+    def _why(self, message: dict[str, Any], around: Surroundings) -> tuple[str, str]:
+        """What it means that the judge lost its player, or was told nonsense by it."""
+        if message["k"] == "malformed":
+            return "malformed", f"broke the protocol: {str(message['d'])[:_DETAIL]}"
+        status = message.get("d") if isinstance(message.get("d"), int) else around.player_status()
+        detail = exit_text(status)
+        return ("timeout" if detail == CPU_TEXT else "lost"), detail
 
     def _load_failed(self, kind: str, detail: str) -> bool:
         outcome = OUTCOME_OF_END.get(kind, kind)
@@ -175,64 +197,73 @@ class JobRun:
                 self._set_rest(outcome, detail or DETAIL_OF_END.get(kind, "ended while it was loaded"))
         return False
 
-    def _follow(self, child: Child, fork: bool, used: bool) -> bool:
-        """Watch one run of the current test; False if the child cannot be used again.
-
-        A child that has run a test before (`used`) may end for reasons of its own, and what it does
-        before it turns to this test is no news of this one: a fresh child will try it.
-        """
-        word = os.urandom(16).hex()
-        command = {"i": self._index, "start": len(self._outcomes), "fork": fork, "word": word}
-        try:
-            child.sock.send(json.dumps(command).encode("ascii"))
-        except OSError:
-            if not used:
-                self._lost("the solution's process ended")
-            return False
-        child.watch.restart(child.pid)
-        began, turned, done = time.monotonic(), False, False
+    def _follow(self, pair: Pair, command: dict[str, Any], around: Surroundings) -> bool:
+        """Watch the tests of one command; False if the pair cannot be used again."""
+        if self._inspecting:
+            test = self._tests[command["first"]]
+            pair.order({"op": "inspect", "s": test.source, "c": test.class_name})
+        else:
+            pair.order({"op": "run", **command})
+        pair.watch.restart()
+        self._since = time.monotonic()
+        last = command["last"]
         while True:
-            end = child.watch.next()
-            now = time.monotonic()
-            self._seconds += 0.0 if done else now - began
-            began = now
-            if end.kind == "message" and end.message.get("w") != word:
-                end = WatchEnd("malformed", {}, "wrote to the result channel")
-            message, kind = end.message, end.message.get("k")
+            end = pair.watch.next()
             if end.kind != "message":
-                if not (done or (used and (not turned or end.kind == "lost"))):
+                self._seconds += time.monotonic() - self._since
+                if self._index < last:
                     self._broke(end)
                 return False
-            if kind == "run" and not turned:
-                turned = True
-                child.watch.restart(message["pid"] if isinstance(message.get("pid"), int) else None)
-            elif kind == "end":
-                if not done:
-                    self._lost(exit_text(message.get("status")))
-                return True
-            elif done or not self._take(kind, message):
-                if not done:
-                    self._broke(WatchEnd("malformed", {}, "wrote to the result channel"))
+            message, kind = end.message, end.message["k"]
+            if kind == "end":
+                if self._index < last:
+                    broken = os.waitstatus_to_exitcode(message["status"]) == OUR_FAILURE
+                    if broken and not self._inspecting:
+                        self._broke(WatchEnd("gone", {}))
+                    else:
+                        self._lost(exit_text(message["status"]))
+                    return False
+                return not os.WIFSIGNALED(message["status"])
+            now = message.get("t", self._since)
+            if type(now) is float:
+                self._seconds += max(0.0, now - self._since)
+                self._since = now
+            if kind == "tidy":  # between the copies of a test that is judged inline
+                if not around.tidy_player():  # it said that it had ended, and had not
+                    self._lost("its process did not end")
+                    return False
+                pair.order({"op": "go"})
+                pair.watch.restart()
+                continue
+            if kind in ("lost", "malformed"):
+                if self._index < last:
+                    kind, detail = self._why(message, around)
+                    self._broke(WatchEnd(kind, {}, detail))
                 return False
-            else:
-                done = kind != "m"
-                child.watch.restart()
+            if kind != "beat" and (self._index >= last or not self._take(kind, message)):
+                if self._index < last:
+                    self._lost("the test wrote to the judge's channel")
+                return False
+            pair.watch.restart()
 
     def _take(self, kind: Any, message: dict[str, Any]) -> bool:
-        """Note what a run says of the current test; False if it is not its turn to say that."""
+        """Note what the judge says of the current test; False if it is not its turn to say that."""
         if kind == "inspected" and self._inspecting:
             return self._inspected(message)
         if self._inspecting:
             return False
         if kind == "done":
+            if message.get("j") not in ("apart", "handle", "inline"):
+                return False
+            self._judge, self._fast = message["j"], self._together
             self._done(message.get("fixture"))
             return True
         return kind == "m" and self._method(message)
 
     def _inspected(self, message: dict[str, Any]) -> bool:
         fields = {name: message.get(name) for name in ("ok", "why", "methods", "skipped")}
-        lists = [fields["methods"], fields["skipped"]]
-        if not all(isinstance(some, list) and all(isinstance(n, str) for n in some) for some in lists):
+        lists = fields["methods"], fields["skipped"]
+        if not all(type(some) is list and all(type(n) is str for n in some) for some in lists):
             return False
         self._close(**fields)
         return True

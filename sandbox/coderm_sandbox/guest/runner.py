@@ -1,7 +1,7 @@
-"""Run the methods of one test text against a loaded solution, in a process of their own.
+"""Run the methods of one test text in this process, apart from the solution or beside it.
 
-Runs in the last fork of all; `report` sends one small message per finished method. Reference
-semantics: what a fresh process per (solution, test) pair would say.
+`report` is told of each method as it ends. Reference semantics: what a fresh process per (solution,
+test) pair would say.
 """
 
 from __future__ import annotations
@@ -10,16 +10,23 @@ import sys
 import types
 import unittest
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-from . import guard
-from .output import CountingSink
+from .channel import PlayerLostError
+from .solution import describe
 
-__all__ = ["SOLUTION_MODULES", "TEST_MODULE", "describe", "outcome_of", "run_methods", "test_classes"]
+__all__ = [
+    "FRAMES",
+    "TEST_MODULE",
+    "Surroundings",
+    "raised_in_solution",
+    "run_methods",
+    "test_classes",
+]
 
 TEST_MODULE = "test_solution"
-SOLUTION_MODULES = ("solution", "your_module", "your_solution", "my_module")
-"""Names under which a test may import the solution."""
+FRAMES = 60
+"""Stack frames that unittest and we use before a test method runs."""
 
 _DETAIL = 240
 
@@ -27,37 +34,36 @@ Report = Callable[[dict[str, Any]], None]
 Frame = tuple[Any, Any, Any]
 
 
-def describe(error: BaseException) -> str:
-    """One line on an exception, cut to a fixed length; formatting it must not raise either."""
-    name = type(error).__name__
-    try:
-        text = " ".join(str(error).split())
-    except Exception as failure:  # noqa: BLE001  (str() of candidate code may raise anything)
-        text = f"<str() raised {type(failure).__name__}>"
-    return f"{name}: {text}"[:_DETAIL] if text else name
+class Surroundings(NamedTuple):
+    """What the process in which a test runs knows beyond the test."""
+
+    exceeded: Callable[[], bool]
+    """Whether more was printed than may be."""
+    from_solution: Callable[[BaseException, Any], bool]
+    """Whether an exception, with its traceback, was raised by the solution itself."""
+    intact: Callable[[], bool]
+    """Whether the machinery of judging is what it was."""
+    broken: Callable[[], bool]
+    """Whether the solution's process is gone or does not keep to the protocol: no verdict then."""
 
 
-def outcome_of(error: BaseException, traceback: Any, failure: type) -> str:
-    """Name the outcome of an exception: an assertion of the test fails, everything else is an error."""
-    if isinstance(error, MemoryError):
-        return "memory"
-    if not isinstance(error, failure):
-        return "error"
+def raised_in_solution(error: BaseException, traceback: Any) -> bool:
+    """Whether the innermost frame of a traceback is the solution's (judging inline)."""
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next
-    raised_in_solution = traceback is not None and traceback.tb_frame.f_code.co_filename == "<solution>"
-    return "error" if raised_in_solution else "fail"
+    return traceback is not None and traceback.tb_frame.f_code.co_filename == "<solution>"
 
 
 class _Result(unittest.TestResult):
     """Reports each method as it ends; formats no traceback (that costs more than most tests)."""
 
-    def __init__(self, report: Report, keys: dict[int, str], sink: CountingSink) -> None:
+    def __init__(self, report: Report, keys: dict[int, str], around: Surroundings) -> None:
         super().__init__()
         self._report = report
         self._keys = keys
-        self._sink = sink
+        self._around = around
         self._found: tuple[str, str] | None = None
+        self.reported: set[str] = set()
         self.fixture: tuple[str, str] | None = None
         self.passed = False
 
@@ -70,7 +76,12 @@ class _Result(unittest.TestResult):
 
     def _note_error(self, test: Any, err: Frame, fallback: str | None = None) -> None:
         _, error, traceback = err
-        outcome = fallback or outcome_of(error, traceback, getattr(test, "failureException", AssertionError))
+        outcome = fallback
+        if isinstance(error, MemoryError):
+            outcome = "memory"
+        elif outcome is None:
+            failed = isinstance(error, getattr(test, "failureException", AssertionError))
+            outcome = "fail" if failed and not self._around.from_solution(error, traceback) else "error"
         if id(test) in self._keys:
             self._note(outcome, describe(error))
         else:  # setUpClass, setUpModule or a tearDown of these: unittest hands in a stand-in
@@ -83,7 +94,7 @@ class _Result(unittest.TestResult):
         self._note_error(test, err)
 
     def addError(self, test: Any, err: Any) -> None:
-        self._note_error(test, err, "memory" if isinstance(err[1], MemoryError) else "error")
+        self._note_error(test, err, "error")
 
     def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:
         if err is not None:
@@ -102,10 +113,21 @@ class _Result(unittest.TestResult):
         self._note("fail", "unexpected success")
 
     def stopTest(self, test: Any) -> None:
+        if self._around.broken():
+            self.stop()
+            return
         outcome, detail = self._found or ("error", "ended without an outcome")
-        if self._sink.exceeded:
+        if self._around.exceeded():
             outcome, detail = "output", "printed more than the output limit"
         self.passed = self.passed or outcome == "pass"
+        for key in self._keys.values():  # a class whose fixture failed was left out
+            if key == self._keys[id(test)]:
+                break
+            if key not in self.reported:
+                self.reported.add(key)
+                left, why = self.fixture or ("error", "was not run")
+                self._report({"k": "m", "n": key, "o": left, "d": why})
+        self.reported.add(self._keys[id(test)])
         self._report({"k": "m", "n": self._keys[id(test)], "o": outcome, "d": detail})
 
 
@@ -134,31 +156,49 @@ def run_methods(
     code: types.CodeType,
     class_name: str | None,
     keys: list[str],
-    solution: types.ModuleType,
-    sink: CountingSink,
+    names: dict[str, Any],
+    around: Surroundings,
     report: Report,
 ) -> None:
     """Run the methods named `Class.method` in `keys`, in order, and report each; then report `done`.
 
-    Whatever goes wrong before a method starts is reported once as `fixture`: the methods without an
-    outcome of their own then share it.
+    `names` are the solution's, as the test sees them. Whatever goes wrong before a method starts is
+    reported once as `fixture`: the methods without an outcome of their own then share it.
     """
     fixture: tuple[str, str] | None = None
     module = types.ModuleType(TEST_MODULE)
-    names = {n: v for n, v in list(vars(solution).items()) if not (n in vars(module) or n == "__builtins__")}
-    vars(module).update(names)
+    vars(module).update((n, v) for n, v in names.items() if n not in vars(module))
     sys.modules[TEST_MODULE] = module
     try:
         exec(code, module.__dict__)
         classes = test_classes(module.__dict__, class_name)
         cases = [_case(classes, key) for key in keys]
-    except (Exception, SystemExit) as error:  # noqa: BLE001  (a test text can raise anything)
+    except PlayerLostError:
+        raise
+    except BaseException as error:  # noqa: BLE001  (a test text can raise anything)
         fixture = ("memory" if isinstance(error, MemoryError) else "error", describe(error))
     else:
-        result = _Result(report, {id(case): key for case, key in zip(cases, keys, strict=True)}, sink)
-        unittest.TestSuite(cases).run(result)
-        fixture = result.fixture
-        # Nothing was gained where nothing passed, and looking copies some fifty pages of memory.
-        if result.passed and not (guard.unittest_intact() and guard.builtins_intact()):
-            fixture = ("tampered", "the solution changed unittest or the builtins")
+        fixture = _run(cases, keys, around, report)
     report({"k": "done", "fixture": fixture})
+
+
+def _run(cases: list[Any], keys: list[str], around: Surroundings, report: Report) -> tuple[str, str] | None:
+    result = _Result(report, {id(case): key for case, key in zip(cases, keys, strict=True)}, around)
+    waiting = cases
+    while waiting:
+        try:
+            unittest.TestSuite(waiting).run(result)
+            break
+        except KeyboardInterrupt:  # unittest ends a whole run for it; here only the method that it came from
+            before = len(waiting)
+            waiting = [case for case, key in zip(cases, keys, strict=True) if key not in result.reported]
+            if len(waiting) == before or around.broken():
+                return result.fixture or ("error", "KeyboardInterrupt")
+        except PlayerLostError:
+            raise
+        except BaseException as error:  # noqa: BLE001  (out of a class fixture, which unittest lets through)
+            return result.fixture or ("error", describe(error))
+    # Nothing was gained where nothing passed, and looking copies some fifty pages of memory.
+    if result.passed and not around.intact():
+        return ("tampered", "the solution changed unittest or the builtins")
+    return result.fixture

@@ -1,0 +1,28 @@
+"""The fast way for stateless solutions, held to account: which jobs are run again, and what counts."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+
+from coderm_sandbox.types import Outcome, TestResult
+
+__all__ = ["disagreements", "is_audited"]
+
+_OF_THE_MACHINE = frozenset({Outcome.UNKNOWN, Outcome.TIMEOUT})
+"""Outcomes that may differ from run to run for reasons that are not the program's."""
+
+
+def is_audited(solution: str, share: float) -> bool:
+    """Whether a solution belongs to the share that is run again; the same answer for the same text."""
+    return zlib.crc32(solution.encode("utf-8", "surrogatepass")) < share * (1 << 32)
+
+
+def disagreements(fast: Mapping[int, TestResult], strict: Mapping[int, TestResult]) -> int:
+    """How many methods have another outcome in a process of their own than on the fast way."""
+    count = 0
+    for index, result in strict.items():
+        for name, outcome in result.methods.items():
+            other = fast[index].methods[name]
+            count += outcome is not other and not {outcome, other} & _OF_THE_MACHINE
+    return count

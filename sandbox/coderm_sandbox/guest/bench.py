@@ -1,0 +1,137 @@
+"""The process of the judges: one solution after another, as the judges' zygote orders."""
+
+from __future__ import annotations
+
+import ast
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from . import processes, runner, wire
+from .channel import Channel
+from .endings import OUR_FAILURE
+from .inspection import inspect_test
+from .judge import Judge, JudgedTest, Reports
+from .limiting import allow_cpu, close_others, limit_cpu, settle
+from .solution import names_in
+from .stateless import solution_is_stateless
+
+__all__ = ["bench_main"]
+
+_REMEMBERED = 1024
+
+
+class Bench:
+    """The process of the judges: one solution after another, as long as nothing is left of any of them."""
+
+    def __init__(
+        self, orders: socket.socket, reports: Reports, known: dict[str, Any], limits: dict[str, Any]
+    ) -> None:
+        self._orders = orders
+        self._reports = reports
+        self._codes = {source: found[:2] for source, found in known.items()}
+        self._limits = limits
+        self._tests: list[JudgedTest] = []
+        self._judge: Judge | None = None
+
+    def sit(self) -> None:
+        """Follow orders until nobody is left to give them."""
+        while (order := wire.recv_frame(self._orders)) is not None:
+            if order["op"] == "job":
+                self._take_on(order["tests"], order["solution"])
+            elif order["op"] == "inspect":
+                self._in_a_fork(partial(self._inspect, order["s"], order["c"]))
+            elif order["own"]:
+                self._in_a_fork(partial(self._run, order))
+            else:
+                self._run(order)
+                self._reports.tell({"k": "end", "status": 0}, ring=True)
+
+    def _take_on(self, tests: list[dict[str, Any]], solution: str | None) -> None:
+        """Begin a job; `solution` is its text if it is to be read, to see whether it is stateless."""
+        _, (descriptor,), _, _ = socket.recv_fds(self._orders, 1, 1)
+        if self._judge is not None:
+            self._judge.close()
+        self._tests = [self._test(test) for test in tests]
+        allow_cpu(self._limits, sum(len(test.methods) for test in self._tests))
+        self._judge = Judge(
+            Channel(socket.socket(fileno=descriptor)), self._reports, self._limits, self._tidied
+        )
+        # A text can bring down whoever parses it: then it is read no more, and does without the fast way.
+        if not self._judge.load(solution is not None and _is_stateless(solution)):
+            self._judge.report_failure()
+
+    def _tidied(self) -> bool:
+        """Have the zygotes remove what the player left so far; False if nobody is there to do it."""
+        self._reports.tell({"k": "tidy"}, ring=True)
+        return wire.recv_frame(self._orders) is not None
+
+    def _test(self, test: dict[str, Any]) -> JudgedTest:
+        """A test from its order; a text that is not compiled here yet comes with its names left open."""
+        source = test["s"]
+        code, names = self._codes.get(source) or (None, None)
+        if code is None and test["remember"]:
+            code = compile(source, "<test>", "exec", dont_inherit=True)
+            names = names_in(code)
+            while len(self._codes) >= _REMEMBERED:
+                del self._codes[next(iter(self._codes))]
+            self._codes[source] = code, names
+        return JudgedTest(source, test["c"], test["m"], code, names, test["inline"], test["traceless"])
+
+    def _in_a_fork(self, work: Callable[[], None]) -> None:
+        pid = os.fork()
+        if pid:
+            self._reports.tell({"k": "end", "status": os.waitpid(pid, 0)[1]}, ring=True)
+            return
+        processes.die_with_parent()
+        try:
+            work()
+        except BaseException:  # noqa: BLE001  (it must not go on as a second judge)
+            os._exit(OUR_FAILURE)
+        os._exit(0)
+
+    def _inspect(self, source: str, class_name: str | None) -> None:
+        limit_cpu(self._limits, 1)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        self._reports.tell({"k": "inspected", **inspect_test(source, class_name)})
+
+    def _run(self, order: dict[str, Any]) -> None:
+        judge = self._judge
+        if judge is None:
+            raise RuntimeError("ordered to run a test before a solution")
+        for index in range(order["first"], order["last"]):
+            test = self._tests[index]
+            keys = test.methods[order["start"] if index == order["first"] else 0 :]
+            if not judge.run(test, keys, order["fork"]):
+                break
+        judge.report_failure()
+
+
+def _is_stateless(source: str) -> bool:
+    try:
+        return solution_is_stateless(ast.parse(source))
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
+        return False
+
+
+def bench_main(
+    orders: socket.socket,
+    reports: socket.socket,
+    bell: int,
+    known: dict[str, Any],
+    limits: dict[str, Any],
+    home: str,
+) -> None:
+    """Judge solutions, or inspect tests, as the zygote says; `known` are the texts it has read."""
+    processes.die_with_parent()
+    # The zygote must be able to look at us; that it is hidden itself is what counts.
+    processes.set_dumpable(True)
+    close_others(reports.fileno(), orders.fileno(), bell)
+    settle(limits, home)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.setrecursionlimit(sys.getrecursionlimit() + runner.FRAMES)
+    Bench(orders, Reports(reports, bell), known, limits).sit()
