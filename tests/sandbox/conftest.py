@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import textwrap
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -14,6 +15,9 @@ import pytest
 
 from coderm_sandbox import Inspection, Job, Limits, Outcome, SandboxPool, Test, TestResult
 from coderm_sandbox import pool as pool_module
+from coderm_sandbox.errors import SandboxUnavailableError
+from coderm_sandbox.interpreter import describe_interpreter
+from coderm_sandbox.isolation import open_to_all
 
 T = TypeVar("T")
 
@@ -169,3 +173,16 @@ def processes_with() -> Callable[[str], list[int]]:
         return found
 
     return find
+
+
+@pytest.fixture(scope="session")
+def open_python() -> str:
+    """An interpreter that every user of this host can read."""
+    for executable in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
+        try:
+            python = describe_interpreter(executable)
+        except SandboxUnavailableError:
+            continue
+        if all(map(open_to_all, (executable, *python.folders, *python.files))):
+            return executable
+    pytest.skip("no interpreter here can be read by every user")

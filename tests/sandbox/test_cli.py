@@ -60,7 +60,7 @@ def test_fields_of_a_result(tmp_path: Path) -> None:
     right, invalid, two = run(tmp_path, [row("a", RIGHT), row("b", RIGHT, ""), row("c", RIGHT, TWO)])
     assert right.pop("seconds") > 0
     methods = {"test_a": "pass", "test_b": "pass"}
-    assert right == {"id": "a", "verdict": "pass", "methods": methods, "judge": "inline"}
+    assert right == {"id": "a", "verdict": "pass", "methods": methods, "judge": "apart"}
     assert invalid == {"id": "b", "verdict": "invalid_test", "methods": {}, "judge": "inline", "seconds": 0.0}
     assert list(two["methods"]) == ["T.test_a", "T.test_b", "U.test_a", "U.test_b"]
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-import sys
-import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,9 +16,7 @@ from coderm_sandbox import (
     Job,
     Limits,
     Outcome,
-    PoolClosedError,
     SandboxPool,
-    SandboxUnavailableError,
     Test,
 )
 
@@ -30,11 +25,21 @@ SLOW = "self.assertEqual(f(1, 0.5), 2)"
 WRONG_SLOW = "self.assertEqual(f(1, 0.5), 3)"
 
 
-async def kill_workers(sandbox: Any, times: int) -> int:
-    """Kill -9 the worker `times` times, each time 0.05 s after another one has come up."""
+JUDGES, PLAYERS = 0, 1
+"""Which of the two zygotes of a worker."""
+EITHER = pytest.mark.parametrize("zygote", [JUDGES, PLAYERS], ids=["judges", "players"])
+
+
+def zygotes(sandbox: Any, which: int) -> list[int]:
+    """Pids of the judges' or the players' zygotes."""
+    return list(sandbox.pool.worker_pids()[which::2])
+
+
+async def kill_workers(sandbox: Any, times: int, which: int) -> int:
+    """Kill -9 one zygote of the worker `times` times, each time 0.05 s after another one has come up."""
     killed: set[int] = set()
     while len(killed) < times:
-        for pid in set(sandbox.pool.worker_pids()) - killed:
+        for pid in set(zygotes(sandbox, which)) - killed:
             await asyncio.sleep(0.05)
             os.kill(pid, signal.SIGKILL)
             killed.add(pid)
@@ -42,48 +47,135 @@ async def kill_workers(sandbox: Any, times: int) -> int:
     return len(killed)
 
 
-async def run_under_fire(sandbox: Any, solution: str, texts: list[str], times: int) -> list[Any]:
+async def run_under_fire(sandbox: Any, solution: str, texts: list[str], times: int, which: int) -> list[Any]:
     tests = await sandbox.prepare(texts)
-    killer = asyncio.ensure_future(kill_workers(sandbox, times))
+    killer = asyncio.ensure_future(kill_workers(sandbox, times, which))
     results = await sandbox.pool.run(Job(solution, tests))
     killer.cancel()
     return results
 
 
+@EITHER
 def test_job_of_a_killed_worker_runs_again(
-    make_sandbox: Callable[..., Any], method: Callable[..., str]
+    make_sandbox: Callable[..., Any], method: Callable[..., str], zygote: int
 ) -> None:
     sandbox = make_sandbox(limits=Limits(timeout=2.0))
-    results = sandbox.do(
-        run_under_fire(sandbox, ADD, [method(SLOW), method(WRONG_SLOW), method(SLOW)], times=1)
-    )
+    before = sandbox.pool.worker_pids()
+    texts = [method(SLOW), method(WRONG_SLOW), method(SLOW)]
+    results = sandbox.do(run_under_fire(sandbox, ADD, texts, 1, zygote))
     assert [result.outcome.value for result in results] == ["pass", "fail", "pass"]
     assert sandbox.pool.stats.retried == 1
     assert sandbox.pool.stats.workers_replaced == 1
+    assert not set(before) & set(sandbox.pool.worker_pids()), "both zygotes are replaced"
+    assert not any(is_running(pid) for pid in before)
 
 
+@EITHER
 def test_two_deaths_are_unknown_and_never_a_fail(
-    make_sandbox: Callable[..., Any], method: Callable[..., str]
+    make_sandbox: Callable[..., Any], method: Callable[..., str], zygote: int
 ) -> None:
     sandbox = make_sandbox(limits=Limits(timeout=2.0))
-    results = sandbox.do(run_under_fire(sandbox, ADD, [method(WRONG_SLOW), method(WRONG_SLOW)], times=2))
+    results = sandbox.do(run_under_fire(sandbox, ADD, [method(WRONG_SLOW), method(WRONG_SLOW)], 2, zygote))
     assert [result.outcome.value for result in results] == ["unknown", "fail"]
     assert results[0].methods == {"T.test_0": Outcome.UNKNOWN}
 
 
-def test_many_deaths_end_a_job(make_sandbox: Callable[..., Any], method: Callable[..., str]) -> None:
+@EITHER
+def test_many_deaths_end_a_job(
+    make_sandbox: Callable[..., Any], method: Callable[..., str], zygote: int
+) -> None:
     sandbox = make_sandbox(limits=Limits(timeout=2.0))
-    results = sandbox.do(run_under_fire(sandbox, ADD, [method(WRONG_SLOW)] * 5, times=100))
+    results = sandbox.do(run_under_fire(sandbox, ADD, [method(WRONG_SLOW)] * 5, 100, zygote))
     assert {result.outcome for result in results} == {Outcome.UNKNOWN}
     assert sandbox.pool.stats.unknown == 5
 
 
-def test_inspection_survives_a_killed_worker(make_sandbox: Callable[..., Any]) -> None:
+def is_running(pid: int) -> bool:
+    """Whether a process lives, or lies unreaped."""
+    return Path(f"/proc/{pid}").exists()
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+async def kill_child(sandbox: Any, which: int, spared: int = 0) -> int:
+    """Kill -9 what a zygote has forked, the judge or the player, 0.1 s after it came up; its pid."""
+    while True:
+        found = [child for pid in zygotes(sandbox, which) for child in children(pid) if child != spared]
+        if found:
+            await asyncio.sleep(0.1)
+            os.kill(found[0], signal.SIGKILL)
+            return found[0]
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("solution", [ADD, "state = []\n" + ADD], ids=["stateless", "stateful"])
+def test_killed_judge_is_nobodys_fault(
+    make_sandbox: Callable[..., Any], method: Callable[..., str], solution: str
+) -> None:
+    """The process of the judges is ours: what was under way has no verdict, and is run once more."""
+    sandbox = make_sandbox(limits=Limits(timeout=2.0))
+
+    async def scenario() -> list[Any]:
+        tests = await sandbox.prepare([method(WRONG_SLOW), method(SLOW)])
+        killer = asyncio.ensure_future(kill_child(sandbox, JUDGES))
+        results = await sandbox.pool.run(Job(solution, tests))
+        assert not is_running(await killer)
+        return results
+
+    assert [result.outcome.value for result in sandbox.do(scenario())] == ["fail", "pass"]
+    assert sandbox.pool.stats.unknown == 0
+    assert sandbox.outcome(ADD, "self.assertEqual(f(1), 3)") is Outcome.FAIL
+
+
+def test_judge_that_is_killed_again_is_unknown(
+    make_sandbox: Callable[..., Any], method: Callable[..., str]
+) -> None:
+    sandbox = make_sandbox(limits=Limits(timeout=2.0))
+
+    async def kill_two() -> None:
+        await kill_child(sandbox, JUDGES, await kill_child(sandbox, JUDGES))
+
+    async def scenario() -> list[Any]:
+        tests = await sandbox.prepare([method(WRONG_SLOW)])
+        killer = asyncio.ensure_future(kill_two())
+        results = await sandbox.pool.run(Job(ADD, tests))
+        await killer
+        return results
+
+    (result,) = sandbox.do(scenario())
+    assert result.outcome is Outcome.UNKNOWN
+    assert result.retried
+
+
+def test_killed_player_is_the_solutions_own_end(
+    make_sandbox: Callable[..., Any], method: Callable[..., str]
+) -> None:
+    """A solution can end its own process; that never is a pass, and the worker goes on."""
+    sandbox = make_sandbox(limits=Limits(timeout=2.0))
+    before = sandbox.pool.worker_pids()
+
+    async def scenario() -> list[Any]:
+        tests = await sandbox.prepare([method(SLOW), method(SLOW)])
+        killer = asyncio.ensure_future(kill_child(sandbox, PLAYERS))
+        results = await sandbox.pool.run(Job(ADD, tests))
+        assert not is_running(await killer)
+        return results
+
+    results = sandbox.do(scenario())
+    assert [result.outcome.value for result in results] == ["error", "pass"]
+    assert "signal 9" in results[0].detail
+    assert sandbox.pool.worker_pids() == before
+
+
+@EITHER
+def test_inspection_survives_a_killed_worker(make_sandbox: Callable[..., Any], zygote: int) -> None:
     sandbox = make_sandbox(limits=Limits(timeout=2.0))
     text = "import time, unittest\ntime.sleep(0.3)\nclass T(unittest.TestCase):\n    def test_a(self): f()\n"
 
     async def scenario() -> Any:
-        killer = asyncio.ensure_future(kill_workers(sandbox, 1))
+        killer = asyncio.ensure_future(kill_workers(sandbox, 1, zygote))
         found = await sandbox.pool.inspect([Test(text), Test(text)])
         killer.cancel()
         return found
@@ -91,239 +183,26 @@ def test_inspection_survives_a_killed_worker(make_sandbox: Callable[..., Any]) -
     assert [one.valid for one in sandbox.do(scenario())] == [True, True]
 
 
-def test_idle_worker_that_died_is_replaced(sandbox: Any) -> None:
-    os.kill(sandbox.pool.worker_pids()[0], signal.SIGKILL)
+@EITHER
+def test_idle_worker_that_died_is_replaced(sandbox: Any, zygote: int) -> None:
+    before = sandbox.pool.worker_pids()
+    os.kill(before[zygote], signal.SIGKILL)
     assert sandbox.outcome(ADD, "self.assertEqual(f(1), 2)") is Outcome.PASS
+    assert not any(is_running(pid) for pid in before)
 
 
+@EITHER
 def test_stopped_worker_is_given_up(
-    make_sandbox: Callable[..., Any], method: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    make_sandbox: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, zygote: int
 ) -> None:
     """A worker that falls silent is killed, and its job goes on in another."""
     monkeypatch.setattr("coderm_sandbox.worker.GRACE_SECONDS", 0.5)
     sandbox = make_sandbox(limits=Limits(timeout=0.1))
-    (pid,) = sandbox.pool.worker_pids()
-    os.kill(pid, signal.SIGSTOP)
-    assert sandbox.outcome(ADD, "self.assertEqual(f(1), 2)") is Outcome.PASS
-    assert sandbox.pool.worker_pids() != [pid]
-
-
-def test_cancelled_job_leaves_a_working_pool(
-    make_sandbox: Callable[..., Any], method: Callable[..., str]
-) -> None:
-    sandbox = make_sandbox(limits=Limits(timeout=5.0))
-
-    async def scenario() -> None:
-        tests = await sandbox.prepare([method("self.assertEqual(f(1, 4), 2)")])
-        task = asyncio.ensure_future(sandbox.pool.run(Job(ADD, tests)))
-        waiting = asyncio.ensure_future(sandbox.pool.run(Job(ADD, tests)))
-        await asyncio.sleep(0.1)
-        waiting.cancel()
-        task.cancel()
-        for one in (task, waiting):
-            with pytest.raises(asyncio.CancelledError):
-                await one
-
     before = sandbox.pool.worker_pids()
-    sandbox.do(scenario())
+    os.kill(before[zygote], signal.SIGSTOP)
     assert sandbox.outcome(ADD, "self.assertEqual(f(1), 2)") is Outcome.PASS
-    assert sandbox.pool.worker_pids() != before, "a cancelled job's worker is not used again"
-
-
-def test_close_with_jobs_in_flight_and_waiting(
-    make_sandbox: Callable[..., Any], method: Callable[..., str]
-) -> None:
-    sandbox = make_sandbox(limits=Limits(timeout=5.0))
-
-    async def scenario() -> list[Any]:
-        tests = await sandbox.prepare([method("self.assertEqual(f(1, 4), 3)"), method("f(1)")])
-        tasks = [asyncio.ensure_future(sandbox.pool.run(Job(ADD, tests))) for _ in range(3)]
-        await asyncio.sleep(0.1)
-        sandbox.pool.close()
-        return await asyncio.gather(*tasks)
-
-    assert {r.outcome for results in sandbox.do(scenario()) for r in results} == {Outcome.UNKNOWN}
-    assert sandbox.pool.worker_pids() == []
-
-
-def test_inspection_on_a_closed_pool_condemns_no_test(make_sandbox: Callable[..., Any]) -> None:
-    sandbox = make_sandbox()
-    sandbox.pool.close()
-    with pytest.raises(PoolClosedError):
-        sandbox.inspect("import unittest\n")
-
-
-def test_close_twice(make_sandbox: Callable[..., Any]) -> None:
-    sandbox = make_sandbox()
-    sandbox.pool.close()
-    sandbox.pool.close()
-
-
-def test_many_callers_on_two_workers(make_sandbox: Callable[..., Any], method: Callable[..., str]) -> None:
-    sandbox = make_sandbox(workers=2)
-
-    async def scenario() -> list[Any]:
-        (test,) = await sandbox.prepare([method("self.assertEqual(f(1), 11)")])
-        jobs = [Job(f"def f(x):\n    return x + {n}\n", (test,)) for n in range(50)]
-        return await asyncio.gather(*(sandbox.pool.run(job) for job in jobs))
-
-    outcomes = [results[0].outcome for results in sandbox.do(scenario())]
-    assert outcomes == [Outcome.PASS if n == 10 else Outcome.FAIL for n in range(50)]
-    assert len(sandbox.pool.worker_pids()) <= 2
-
-
-def threads_and_children() -> tuple[int, int]:
-    children = sum(
-        len((task / "children").read_text().split()) for task in Path(f"/proc/{os.getpid()}/task").iterdir()
-    )
-    return len(os.listdir("/proc/self/fd")), children
-
-
-def test_nothing_piles_up_over_many_jobs(
-    make_sandbox: Callable[..., Any], method: Callable[..., str]
-) -> None:
-    sandbox = make_sandbox()
-
-    async def scenario(jobs: int) -> None:
-        (test,) = await sandbox.prepare([method("self.assertEqual(f(1), 2)")])
-        for _ in range(jobs):
-            await sandbox.pool.run(Job(ADD, (test,)))
-
-    (pid,) = sandbox.pool.worker_pids()
-    sandbox.do(scenario(5))
-    before = threads_and_children(), len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task"))
-    sandbox.do(scenario(300))
-    after = threads_and_children(), len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task"))
-    assert after == before
-    assert sandbox.pool.worker_pids() == [pid]
-
-
-@pytest.mark.parametrize("isolation", ["bubblewrap", "none"])
-def test_nothing_is_left_after_close(
-    make_sandbox: Callable[..., Any], method: Callable[..., str], isolation: str, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    before = threads_and_children()
-    sandbox = make_sandbox(isolation=isolation, workers=2)
-    litter = "import os\nos.makedirs('a/b')\nos.chmod('a', 0)\ndef f(x):\n    os.mknod('y')\n    return 2\n"
-    assert sandbox.outcome(litter, "self.assertEqual(f(1), 2)") is Outcome.PASS
-    sandbox.close()
-    fds, children = threads_and_children()
-    assert (fds, children) <= before
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_level_none_warns(make_sandbox: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
-    make_sandbox(isolation="none")
-    assert "isolation is off" in caplog.text
-
-
-SUPERVISOR = textwrap.dedent("""
-    import asyncio, os, sys
-    from coderm_sandbox import *
-    TEXT = "import unittest\\nclass T(unittest.TestCase):\\n    def test_a(self):\\n        f()\\n"
-    SOLUTION = '''
-    import os, subprocess, sys, time
-    def f():
-        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", os.environ["CODERM_MARK"]])
-        time.sleep(60)
-    '''
-    async def main():
-        async with SandboxPool(workers=2, limits=Limits(timeout=50.0), isolation=sys.argv[1]) as pool:
-            job = Job(SOLUTION, (Test(TEXT, methods=("T.test_a",)),))
-            runs = [asyncio.ensure_future(pool.run(job)) for _ in range(2)]
-            await asyncio.sleep(0.7)
-            print("running", flush=True)
-            await asyncio.gather(*runs)
-    import signal
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
-    from coderm_sandbox import isolation
-    isolation._ENVIRONMENT["CODERM_MARK"] = os.environ["CODERM_MARK"]
-    asyncio.run(main())
-""")
-
-
-@pytest.mark.parametrize("isolation", ["bubblewrap", "none"])
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_no_process_outlives_its_supervisor(
-    tmp_path: Path, isolation: str, number: signal.Signals, wait_until: Callable[..., bool],
-    processes_with: Callable[[str], list[int]],
-) -> None:  # fmt: skip
-    mark = f"coderm-mark-{isolation}-{number}-{os.getpid()}"
-    environment = {**os.environ, "CODERM_MARK": mark, "TMPDIR": str(tmp_path)}
-    command = [sys.executable, "-c", SUPERVISOR, isolation]
-    supervisor = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
-    try:
-        assert supervisor.stdout is not None
-        assert supervisor.stdout.readline() == b"running\n"
-        assert wait_until(lambda: len(processes_with(mark)) > 3)
-    finally:
-        supervisor.send_signal(number)
-        supervisor.wait(20)
-        supervisor.stdout.close()  # type: ignore[union-attr]
-    assert wait_until(lambda: not processes_with(mark)), processes_with(mark)
-    assert wait_until(lambda: not list(tmp_path.iterdir()))
-
-
-def test_pool_that_was_not_entered() -> None:
-    with pytest.raises(RuntimeError, match="async with"):
-        asyncio.run(SandboxPool(workers=1).inspect([Test("")]))
-
-
-def test_starting_fails_as_one_sentence(tmp_path: Path) -> None:
-    async def start(**options: Any) -> None:
-        async with SandboxPool(workers=1, **options):
-            pass
-
-    with pytest.raises(SandboxUnavailableError, match="does not run"):
-        asyncio.run(start(python=str(tmp_path / "python")))
-    with pytest.raises(SandboxUnavailableError, match="does not run"):
-        asyncio.run(start(python="/bin/true"))
-    with pytest.raises(SandboxUnavailableError, match="Unknown isolation level 'docker'"):
-        asyncio.run(start(isolation="docker"))
-
-
-def test_no_bwrap_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coderm_sandbox.isolation.bwrap_paths", list)
-
-    async def start() -> None:
-        async with SandboxPool(workers=1):
-            pass
-
-    with pytest.raises(SandboxUnavailableError, match="no bwrap"):
-        asyncio.run(start())
-
-
-def test_a_bwrap_that_cannot_make_namespaces(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What it prints is passed on, and the way that does work is taken."""
-    broken = tmp_path / "bwrap"
-    broken.write_text("#!/bin/sh\necho 'bwrap: No permissions to create a new namespace' >&2\nexit 1\n")
-    broken.chmod(0o755)
-    monkeypatch.setattr("coderm_sandbox.isolation.bwrap_paths", lambda: [str(broken)])
-
-    async def start() -> None:
-        async with SandboxPool(workers=1):
-            pass
-
-    with pytest.raises(SandboxUnavailableError, match="No permissions to create a new namespace"):
-        asyncio.run(start())
-
-
-def test_a_broken_bwrap_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from coderm_sandbox.isolation import bwrap_paths
-
-    working = bwrap_paths()
-    broken = tmp_path / "bwrap"
-    broken.write_text("#!/bin/sh\nexit 1\n")
-    broken.chmod(0o755)
-    monkeypatch.setattr("coderm_sandbox.isolation.bwrap_paths", lambda: [str(broken), *working])
-
-    async def start() -> str:
-        async with SandboxPool(workers=1) as pool:
-            return pool.description
-
-    assert working[0] in asyncio.run(start())
+    assert not set(before) & set(sandbox.pool.worker_pids())
+    assert not any(is_running(pid) for pid in before)
 
 
 def test_pool_in_a_thread(method: Callable[..., str]) -> None:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from coderm_sandbox import Job, Limits, Outcome, Test, class_outcome
-from coderm_sandbox.guest.processes import Usage
-from coderm_sandbox.guest.watch import SupervisorGoneError, Watch
 
 HANGS = "def f(x):\n    while x == 1: pass\n    return x\n"
 HANG, FINE = "self.assertEqual(f(1), 1)", "self.assertEqual(f(2), 2)"
@@ -84,7 +80,7 @@ def test_waiting_for_a_core_is_not_charged(make_sandbox: Callable[..., Any]) -> 
         solution = """
             import time
             def f():
-                while time.process_time() < 0.6:
+                while time.process_time() < 0.4:
                     pass
         """
         assert sandbox.outcome(solution, "f()") is Outcome.PASS
@@ -132,116 +128,6 @@ def test_output_limit(make_sandbox: Callable[..., Any]) -> None:
     assert sandbox.outcome(solution, "f((1 << 20) + 1)") is Outcome.OUTPUT
     swallows = "def f(n):\n    try:\n        print('x' * n, flush=True)\n    except OSError:\n        pass\n"
     assert sandbox.outcome(swallows, "f(1 << 21)") is Outcome.OUTPUT
-
-
-class Machine:
-    """A watch over a socket pair, on a clock of our own."""
-
-    def __init__(self) -> None:
-        self.child, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.supervisor, control = socket.socketpair()
-        self.sockets = [self.child, ours, self.supervisor, control]
-        self.now = self.delay = self.share = 0.0
-        self.tasks = 2
-        self.memory = 0
-        limits = {"timeout": 1.0, "memory_mb": 1, "processes": 40}
-        self.watch = Watch(
-            ours, control, limits, 0, clock=self.tick, run_delay=lambda pid: self.delay, usage=self.usage
-        )
-
-    def tick(self) -> float:
-        """Each look at the clock takes 0.05 s, of which `share` goes by waiting for a core."""
-        self.now += 0.05
-        self.delay += 0.05 * self.share
-        return self.now
-
-    def usage(self, base_rss: int, enough: int) -> Usage:
-        return Usage(self.memory, self.tasks)
-
-    def say(self, **message: Any) -> None:
-        self.child.send(json.dumps(message).encode())
-
-
-@pytest.fixture
-def machine() -> Iterator[Machine]:
-    machine = Machine()
-    machine.watch.restart(pid=7)
-    yield machine
-    for one in machine.sockets:
-        one.close()
-
-
-def test_watch_times_out_at_the_timeout(machine: Machine) -> None:
-    assert machine.watch.next().kind == "timeout"
-    assert 1.0 <= machine.now < 1.3
-
-
-def test_watch_gives_back_what_was_waited(machine: Machine) -> None:
-    machine.share = 0.5
-    assert machine.watch.next().kind == "timeout"
-    assert 2.0 <= machine.now < 2.3
-
-
-def test_watch_ends_as_starved_at_the_wall(machine: Machine) -> None:
-    machine.share = 0.9
-    assert machine.watch.next().kind == "starved"
-    assert 4.0 <= machine.now < 4.3
-
-
-def test_watch_calls_nobody_starved_who_crowded_himself_out(machine: Machine) -> None:
-    machine.share, machine.tasks = 0.9, 3
-    assert machine.watch.next().kind == "timeout"
-    assert 4.0 <= machine.now < 4.3
-
-
-def test_watch_gives_a_storm_nothing_back(machine: Machine) -> None:
-    machine.share, machine.tasks = 0.9, 30
-    assert machine.watch.next().kind == "timeout"
-    assert 1.0 <= machine.now < 1.3
-
-
-def test_watch_does_not_credit_waiting_before_the_start(machine: Machine) -> None:
-    machine.delay = 100.0
-    machine.watch.restart()
-    machine.now = 0.0
-    assert machine.watch.next().kind == "timeout"
-    assert machine.now < 1.3
-
-
-def test_watch_reads_what_came_in_time_however_late(machine: Machine) -> None:
-    machine.say(k="done")
-    machine.now = 50.0
-    assert machine.watch.next().message == {"k": "done"}
-
-
-def test_watch_sees_limits_between_messages_that_keep_coming(machine: Machine) -> None:
-    machine.memory = 2 << 20
-    for _ in range(10):
-        machine.say(k="m")
-    kinds = [machine.watch.next().kind for _ in range(3)]
-    assert "memory" in kinds
-
-
-def test_watch_counts_processes(machine: Machine) -> None:
-    machine.tasks = 43
-    assert machine.watch.next().kind == "processes"
-
-
-@pytest.mark.parametrize("data", [b"junk", b"[]", b"7", b"\xff", b"1" * 10000, b"[" * 5000, b"x" * 70000])
-def test_watch_calls_junk_malformed(machine: Machine, data: bytes) -> None:
-    machine.child.send(data)
-    assert machine.watch.next().kind == "malformed"
-
-
-def test_watch_sees_the_end_of_the_child(machine: Machine) -> None:
-    machine.child.close()
-    assert machine.watch.next().kind == "lost"
-
-
-def test_watch_stops_when_the_supervisor_is_gone(machine: Machine) -> None:
-    machine.supervisor.close()
-    with pytest.raises(SupervisorGoneError):
-        machine.watch.next()
 
 
 P, F, E, T, U, X = (

@@ -1,7 +1,7 @@
 """Solutions that aim at their judge instead of the task.
 
-Solution and test share a process in this version, so what is here is a tripwire and not a wall: the
-last tests hold what it does not cover.
+Apart, a patch changes the solution's own process and no verdict. A test that can only be judged in
+the solution's process stands behind a tripwire: there a patch is found, or at least gains nothing.
 """
 
 from __future__ import annotations
@@ -40,32 +40,77 @@ PATCHES = {
 }
 
 
+SEEDED = "import random\nrandom.seed(0)\n" + BODY
+PATCHED = "from unittest.mock import patch\nwith patch('random.randint', return_value=2):\n    " + BODY
+"""Tests that do to their process what has to reach the solution: judged inline."""
+BOTH = pytest.mark.parametrize("body", [SEEDED, PATCHED], ids=["seeded", "patched"])
+BREAKS_ITSELF = {"isinstance"}
+"""Patches after which nothing of the process works that made them, its answers neither."""
+
+
+def in_the_call(name: str, answer: int) -> str:
+    lines = "".join(f"    {line}\n" for line in PATCHES[name].splitlines())
+    return f"def f(x):\n{lines}    return {answer}\n"
+
+
 @pytest.mark.parametrize("name", PATCHES)
 def test_patched_at_import(sandbox: Any, name: str) -> None:
-    # A patched isinstance also breaks the words in which the process would tell of it.
-    expected = Outcome.ERROR if name == "isinstance" else Outcome.TAMPERED
-    assert sandbox.outcome(PATCHES[name] + WRONG, BODY) is expected
+    """The verdict is that of the answer. Who breaks the whole interpreter has no answer at all."""
+    right = "def f(x):\n    return 2\n"
+    for answer, expected in ((WRONG, Outcome.FAIL), (right, Outcome.PASS)):
+        result = sandbox.check(PATCHES[name] + answer, BODY)
+        assert result.judge == "apart"
+        broken = name in BREAKS_ITSELF
+        assert result.outcome is (Outcome.ERROR if broken else expected), result.detail
 
 
 @pytest.mark.parametrize("name", PATCHES)
-def test_patched_in_the_call_is_not_a_pass(sandbox: Any, name: str) -> None:
-    lines = "".join(f"    {line}\n" for line in PATCHES[name].splitlines())
-    solution = f"def f(x):\n{lines}    return 5\n"
-    assert sandbox.outcome(solution, BODY) in (Outcome.TAMPERED, Outcome.FAIL, Outcome.ERROR)
+def test_patched_in_the_call(sandbox: Any, name: str) -> None:
+    for answer, expected in ((5, Outcome.FAIL), (2, Outcome.PASS)):
+        result = sandbox.check(in_the_call(name, answer), BODY)
+        assert result.judge == "apart"
+        broken = name in BREAKS_ITSELF
+        assert result.outcome is (Outcome.ERROR if broken else expected), result.detail
 
 
-@pytest.mark.parametrize("name", ["assertEqual", "assertEqual-code", "result", "AssertionError"])
-def test_patched_in_the_call_with_success(sandbox: Any, name: str) -> None:
-    lines = "".join(f"    {line}\n" for line in PATCHES[name].splitlines())
-    solution = f"def f(x):\n{lines}    return 2\n"
-    assert sandbox.outcome(solution, BODY) is Outcome.TAMPERED
-
-
-def test_tampering_in_one_method_takes_the_whole_class(sandbox: Any, method: Callable[..., str]) -> None:
-    solution = (
-        "import unittest\ndef f(x):\n    unittest.TestCase.assertEqual = lambda *a: None\n    return x + 1\n"
+def test_a_patch_in_one_method_changes_no_other(sandbox: Any, method: Callable[..., str]) -> None:
+    (result,) = sandbox.run(
+        in_the_call("assertEqual", 2), method(BODY, "self.assertEqual(f(1), 9)", "self.assertEqual(1, 2)")
     )
-    (result,) = sandbox.run(solution, method("self.assertEqual(f(1), 2)", "self.assertEqual(f(1), 9)"))
+    assert [outcome.value for outcome in result.methods.values()] == ["pass", "fail", "fail"]
+
+
+@BOTH
+def test_inline_is_what_these_tests_are(sandbox: Any, body: str) -> None:
+    result = sandbox.check("import random\ndef f(x):\n    return random.randint(2, 2)\n", body)
+    assert (result.judge, result.outcome) == ("inline", Outcome.PASS), result.detail
+
+
+@BOTH
+@pytest.mark.parametrize("name", PATCHES)
+def test_inline_patched_at_import(sandbox: Any, name: str, body: str) -> None:
+    result = sandbox.check(PATCHES[name] + WRONG, body)
+    assert result.outcome in (Outcome.TAMPERED, Outcome.FAIL, Outcome.ERROR), result.detail
+
+
+@BOTH
+@pytest.mark.parametrize("name", PATCHES)
+def test_inline_patched_in_the_call(sandbox: Any, name: str, body: str) -> None:
+    result = sandbox.check(in_the_call(name, 5), body)
+    assert result.outcome in (Outcome.TAMPERED, Outcome.FAIL, Outcome.ERROR), result.detail
+
+
+@BOTH
+@pytest.mark.parametrize("name", ["assertEqual", "assertEqual-code", "result", "AssertionError"])
+def test_inline_patched_in_the_call_with_success(sandbox: Any, name: str, body: str) -> None:
+    assert sandbox.outcome(in_the_call(name, 2), body) is Outcome.TAMPERED
+
+
+@BOTH
+def test_inline_tampering_in_one_method_takes_the_whole_class(
+    sandbox: Any, method: Callable[..., str], body: str
+) -> None:
+    (result,) = sandbox.run(in_the_call("assertEqual", 2), method(body, "self.assertEqual(f(1), 9)"))
     assert set(result.methods.values()) == {Outcome.TAMPERED}
 
 
@@ -117,169 +162,12 @@ def test_patches_that_the_test_takes_back(sandbox: Any) -> None:
     assert sandbox.outcome("def f(x):\n    return abs(-7)\n", body + BODY) is Outcome.PASS
 
 
-NOT_A_PASS = {
-    "junk-on-every-descriptor": """
-        import os
-        def f(x):
-            for fd in range(3, 256):
-                try:
-                    os.write(fd, b"junk")
-                except OSError:
-                    pass
-            return 2
-    """,
-    "json-on-every-descriptor": """
-        import os
-        def f(x):
-            for fd in range(3, 256):
-                for text in (b'{"k":"m","n":"T.test_0","o":"pass"}', b'{"k":"done","fixture":null}'):
-                    try:
-                        os.write(fd, text)
-                    except OSError:
-                        pass
-            os._exit(0)
-    """,
-    "json-at-import": """
-        import os
-        for fd in range(3, 256):
-            for text in (b'{"k":"load","o":"ok"}', b'{"k":"m","n":"T.test_0","o":"pass"}', b'{"k":"done"}'):
-                try:
-                    os.write(fd, text)
-                except OSError:
-                    pass
-        os._exit(0)
-    """,
-    "endless-frames": """
-        import os
-        def f(x):
-            while True:
-                for fd in range(3, 20):
-                    try:
-                        os.write(fd, b'{"k":"run","pid":1}')
-                    except OSError:
-                        pass
-    """,
-    "ready-for-ever": """
-        import os
-        while True:
-            for fd in range(3, 20):
-                try:
-                    os.write(fd, b'{"k":"ready"}')
-                except OSError:
-                    pass
-    """,
-    "end-of-file": """
-        import os
-        def f(x):
-            os.closerange(3, 256)
-            return 2
-    """,
-    "shutdown": """
-        import socket
-        def f(x):
-            for fd in range(3, 256):
-                try:
-                    socket.socket(fileno=fd).shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
-            return 2
-    """,
-    "deep-json": """
-        import os
-        def f(x):
-            for fd in range(3, 256):
-                try:
-                    os.write(fd, b"[" * 60000)
-                except OSError:
-                    pass
-            return 2
-    """,
-    "kills-its-parent": """
-        import os
-        def f(x):
-            os.kill(os.getppid(), 9)
-            return 5
-    """,
-    "stops-its-parent-and-leaves": """
-        import os, signal
-        def f(x):
-            os.kill(os.getppid(), signal.SIGSTOP)
-            os._exit(0)
-    """,
-    "exits-with-success": "import os\ndef f(x):\n    os._exit(0)\n",
-    "late-frames-from-a-child": """
-        import os, time
-        def f(x):
-            if os.fork() == 0:
-                while True:
-                    for fd in range(3, 20):
-                        try:
-                            os.write(fd, b'{"k":"m","n":"T.test_0","o":"pass","w":""}')
-                        except OSError:
-                            pass
-            time.sleep(0.05)
-            return 5
-    """,
-}
-
-
-@pytest.mark.parametrize("name", NOT_A_PASS)
-def test_attacks_that_do_not_pass(sandbox: Any, method: Callable[..., str], name: str) -> None:
-    before = sandbox.pool.worker_pids()
-    results = sandbox.run(NOT_A_PASS[name], *[method(BODY)] * 2)
-    assert {result.outcome for result in results} <= {
-        Outcome.ERROR,
-        Outcome.TAMPERED,
-        Outcome.TIMEOUT,
-        Outcome.FAIL,
-    }
-    assert sandbox.pool.worker_pids() == before, "the worker must survive it"
-
-
-def test_a_forged_inspection_is_an_invalid_test(sandbox: Any) -> None:
-    text = """
-        import os
-        for fd in range(3, 256):
-            for methods in (b"null", b'["T.x"]'):
-                text = b'{"k":"inspected","ok":true,"methods":' + methods + b"}"
-                try:
-                    os.write(fd, text)
-                except OSError:
-                    pass
-    """
-    (found,) = sandbox.inspect(text)
-    assert not found.valid
-
-
-@pytest.mark.xfail(strict=True, reason="solution and judge share a process: covered by the separated judge")
-def test_not_covered_frames_hold_the_word(sandbox: Any) -> None:
-    solution = """
-        import json, os, sys
-        def f(x):
-            frame = sys._getframe()
-            while "command" not in frame.f_locals:
-                frame = frame.f_back
-            word = frame.f_locals["command"]["word"]
-            passed = {"k": "m", "n": "T.test_0", "o": "pass", "w": word}
-            for message in (passed, {"k": "done", "fixture": None, "w": word}):
-                for fd in range(3, 20):
-                    try:
-                        os.write(fd, json.dumps(message).encode())
-                    except OSError:
-                        pass
-            os._exit(0)
-    """
-    assert sandbox.outcome(solution, BODY) is not Outcome.PASS
-
-
-@pytest.mark.xfail(strict=True, reason="solution and judge share a process: covered by the separated judge")
-def test_not_covered_an_object_equal_to_everything(sandbox: Any) -> None:
+def test_an_object_equal_to_everything(sandbox: Any) -> None:
     solution = "class E:\n    def __eq__(self, other):\n        return True\ndef f(x):\n    return E()\n"
     assert sandbox.outcome(solution, BODY) is not Outcome.PASS
 
 
-@pytest.mark.xfail(strict=True, reason="solution and judge share a process: covered by the separated judge")
-def test_not_covered_reading_the_expected_value_from_the_caller(sandbox: Any) -> None:
+def test_reading_the_expected_value_from_the_caller(sandbox: Any) -> None:
     solution = """
         import sys
         def f(x):
