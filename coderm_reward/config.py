@@ -23,7 +23,9 @@ __all__ = [
     "AggregatorName",
     "BudgetConfig",
     "Duplicates",
+    "ExecutionConfig",
     "Isolation",
+    "JudgeName",
     "RewardConfig",
     "SandboxConfig",
     "ScoringConfig",
@@ -36,7 +38,8 @@ AggregatorName = Literal["majority", "majority_consensus", "dual_agreement", "co
 ShapeName = Literal["fraction", "binary", "vote_share"]
 VoteUnit = Literal["method", "class"]
 Duplicates = Literal["weight", "drop"]
-Isolation = Literal["bubblewrap", "none"]
+JudgeName = Literal["handle", "inline"]
+Isolation = Literal["auto", "bubblewrap", "landlock", "none"]
 
 Positive = Annotated[float, Meta(gt=0)]
 PositiveInt = Annotated[int, Meta(gt=0)]
@@ -48,7 +51,8 @@ class SandboxConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     workers: PositiveInt | None = None
     """Sandbox workers; None means one per usable core."""
-    isolation: Isolation = "bubblewrap"
+    isolation: Isolation = "auto"
+    """How workers are walled in; auto is bubblewrap, or landlock where the host forbids namespaces."""
     sandbox_python: str | None = None
     """Interpreter whose packages candidate code may import; None means the one that runs us."""
     timeout: Positive = 1.0
@@ -67,6 +71,14 @@ class SandboxConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     further: the rest of its votes are TIMEOUT too (and counted as assumed). 0 runs every vote."""
 
 
+class ExecutionConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which verdicts need no second run (see execution.cache)."""
+
+    verdict_cache: str = "memory"
+    """memory: for this process. off: every distinct pair of a group runs. Anything else is a file that steps,
+    runs and processes of one machine share."""
+
+
 class ScoringConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How a matrix becomes rewards (DESIGN section 8)."""
 
@@ -80,6 +92,12 @@ class ScoringConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Reward where there is no evidence: the mean of the group's scored siblings, or this number."""
     duplicates: Duplicates = "weight"
     """Whether copies of a test keep their vote, and copies of a solution their weight in clusters."""
+    exclude_judges: tuple[JudgeName, ...] = ()
+    """Judges (DESIGN section 5) whose verdicts are no evidence: they leave the denominator like UNKNOWN, but
+    are no failure of the infrastructure. TAMPERED counts whoever found it."""
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "exclude_judges", tuple(sorted(set(self.exclude_judges))))
 
 
 class BudgetConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -97,18 +115,21 @@ class RewardConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """Everything that decides a reward, in one value."""
 
     sandbox: SandboxConfig = SandboxConfig()
+    execution: ExecutionConfig = ExecutionConfig()
     scoring: ScoringConfig = ScoringConfig()
     budget: BudgetConfig = BudgetConfig()
 
     def fingerprint(self) -> str:
-        """Hash of every setting that can change a reward; `workers` cannot, so it is left out."""
+        """Hash of every setting that can change a reward; workers and the verdict cache are not meant to."""
         settings = msgspec.to_builtins(self)
         del settings["sandbox"]["workers"]
+        del settings["execution"]["verdict_cache"]
         return content_hash(msgspec.json.encode(settings, order="deterministic").decode())
 
 
 _SECTIONS: dict[str, type[Struct]] = {
     "sandbox": SandboxConfig,
+    "execution": ExecutionConfig,
     "scoring": ScoringConfig,
     "budget": BudgetConfig,
 }
@@ -183,7 +204,10 @@ def _explain(error: msgspec.ValidationError, tree: Mapping[str, Any]) -> str:
     section, leaf = path.groups()
     value = tree[section][leaf]
     hint = get_type_hints(_SECTIONS[section])[leaf]
+    listed = get_origin(hint) is tuple
     choices = [c for c in _choices(hint) if isinstance(c, str)] + ["a number"] * (float in get_args(hint))
+    if listed:
+        return f"Setting {section}.{leaf} cannot be {value!r}; give a list of {', '.join(choices)}."
     if choices and "enum" in str(error):
         return f"Setting {section}.{leaf} cannot be {value!r}; choose one of {', '.join(choices)}."
     reason = str(error).split(" - at")[0].replace("`", "").replace("Expected", "expected")

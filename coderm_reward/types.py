@@ -122,8 +122,8 @@ class Rollout(msgspec.Struct, frozen=True):
 class Solution(msgspec.Struct, frozen=True):
     """The code of one rollout. It is run only where `status` is OK; WRONG_FORMAT keeps it for the reader.
 
-    `id` hashes the normalised AST (formatting, comments and docstrings apart), so rollouts with
-    equal ids behave alike and run once.
+    `id` hashes the normalised AST (formatting, comments and docstrings apart). What runs only once is decided
+    where it runs: see execution.identity.
     """
 
     status: CodeStatus
@@ -196,15 +196,22 @@ class ExecutionStats:
     """What filling one matrix took."""
 
     pairs: int = 0
-    """(rollout with code) x (valid test, each copy counted): what would run without any deduplication."""
+    """(rollout with code) x (valid test, each copy counted): what was asked for."""
     pairs_run: int = 0
-    """Of these, how many were executed (identical solutions and tests run once)."""
+    """Of these, how many were executed: identical solutions and tests once, known verdicts not at all."""
+    cache_hits: int = 0
+    """Distinct pairs whose verdict the cache knew."""
     assumed_timeouts: int = 0
     """Votes given TIMEOUT unrun, because the solution had hung on every vote for a while."""
     retried: int = 0
     """Tests run again after a worker died or the machine starved them of CPU."""
     seconds: float = 0.0
     """Wall seconds from the first to the last answer, for this group."""
+
+    @property
+    def pairs_distinct(self) -> int:
+        """Pairs left once identical solutions and tests are taken together."""
+        return self.pairs_run + self.cache_hits
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,7 +236,7 @@ class ExecutionMatrix:
     judges: npt.NDArray[np.uint8]
     """uint8 [R, T] of Judge values."""
     exec_seconds: npt.NDArray[np.float64]
-    """[R] seconds its tests ran, as measured for its distinct solution."""
+    """[R] seconds its tests ran, as measured for its distinct solution when it ran."""
     invalid: dict[str, str] = field(default_factory=dict)
     """Test id -> why the sandbox found the test invalid, without any solution."""
     details: dict[int, dict[str, str]] = field(default_factory=dict)

@@ -19,7 +19,14 @@ from typing import Any
 import pytest
 import yaml
 
-from coderm_reward.config import BudgetConfig, RewardConfig, SandboxConfig, ScoringConfig, load_config
+from coderm_reward.config import (
+    BudgetConfig,
+    ExecutionConfig,
+    RewardConfig,
+    SandboxConfig,
+    ScoringConfig,
+    load_config,
+)
 from coderm_reward.source import normalised_id, safe_parse
 
 RECIPE = Path(__file__).resolve().parent.parent / "recipes" / "offline_scoring"
@@ -257,7 +264,12 @@ def test_config_spells_out_every_default() -> None:
     path = RECIPE / "config.yaml"
     assert load_config(path) == RewardConfig()
     spelled = {section: set(values) for section, values in yaml.safe_load(path.read_text("utf-8")).items()}
-    structs = {"sandbox": SandboxConfig, "scoring": ScoringConfig, "budget": BudgetConfig}
+    structs = {
+        "sandbox": SandboxConfig,
+        "execution": ExecutionConfig,
+        "scoring": ScoringConfig,
+        "budget": BudgetConfig,
+    }
     assert spelled == {section: set(struct.__struct_fields__) for section, struct in structs.items()}
 
 

@@ -48,6 +48,7 @@ def doctor(
         note(f"no isolation level works here: {why}")
         raise typer.Exit(3)
     note(f"isolation: {level} ({why})")
+    note("`python -m coderm_sandbox check` tries, for real, what each isolation level covers here")
 
 
 def _packages() -> list[Fact]:

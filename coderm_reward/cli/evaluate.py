@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from coderm_reward.cli.console import note, out
+from coderm_reward.cli.inputs import judges
 from coderm_reward.config import load_config
 from coderm_reward.data.records import GroupRecord, read_records
 from coderm_reward.data.sidecar import sidecar_path
@@ -49,6 +50,13 @@ def evaluate(
     duplicates: Annotated[
         str | None, typer.Option(help="weight or drop; by default as it was scored.")
     ] = None,
+    exclude_judge: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="handle, inline or none: verdicts reached this way are no evidence. May be repeated; by "
+            "default as it was scored."
+        ),
+    ] = None,
     acc_threshold: Annotated[
         float | None, typer.Option(help="Score from which the ensemble accepts; by default as it was scored.")
     ] = None,
@@ -65,7 +73,11 @@ def evaluate(
     records = load_scored(scored)
     as_scored = {"scoring": msgspec.to_builtins(records[0].config.scoring)}
     config = load_config(
-        as_scored, vote_unit=vote_unit, duplicates=duplicates, acc_threshold=acc_threshold
+        as_scored,
+        vote_unit=vote_unit,
+        duplicates=duplicates,
+        exclude_judges=judges(exclude_judge),
+        acc_threshold=acc_threshold,
     ).scoring
     truths = read_truth(truth, records)
     groups = [
@@ -83,6 +95,7 @@ def evaluate(
 
 def _print(table: EvaluationTable) -> None:
     title = f"{table.groups} groups, {table.rollouts} rollouts, vote unit {table.vote_unit}"
+    title += f", without judges {' and '.join(table.exclude_judges)}" if table.exclude_judges else ""
     shown = Table(title=title, title_justify="left")
     shown.add_column("")
     n = "all" if table.n is None else str(table.n)

@@ -20,7 +20,7 @@ from coderm_reward.data.dump import Dump
 from coderm_reward.data.records import GroupRecord
 from coderm_reward.data.writers import write_scored
 from coderm_reward.errors import InputError, SandboxUnavailableError
-from coderm_reward.execution import SandboxExecutor
+from coderm_reward.execution import SandboxExecutor, VerdictCache, open_cache
 from coderm_reward.generation.recorded import RecordedGenerator
 from coderm_reward.pipeline import RewardPipeline
 from coderm_reward.types import RolloutGroup
@@ -71,20 +71,24 @@ class ScoreRun:
         """Score what is missing, write all outputs, print the table.
 
         Raises:
+            OutputError: the verdict cache is a file that cannot be used.
             StoppedError: SIGINT or SIGTERM; the groups scored so far are recorded.
             SandboxUnavailableError: the isolation asked for cannot start here.
         """
         began = time.perf_counter()
+        cache = open_cache(self.config.execution.verdict_cache)
         try:
-            kept, fresh = asyncio.run(self._score())
+            kept, fresh = asyncio.run(self._score(cache))
         finally:
             self.records.close()
+            if cache is not None:
+                cache.close()
         scored = {record.group: record for record in [*kept, *fresh]}
         ordered = [scored[group.id] for group in self.dump.groups]
         wall = time.perf_counter() - began
         self._write(ordered, wall_seconds=None if kept else wall)
 
-    async def _score(self) -> tuple[list[GroupRecord], list[GroupRecord]]:
+    async def _score(self, cache: VerdictCache | None) -> tuple[list[GroupRecord], list[GroupRecord]]:
         """(records taken over, records of this run); stops cleanly on SIGINT and SIGTERM."""
         task = asyncio.current_task()
         assert task is not None
@@ -98,7 +102,7 @@ class ScoreRun:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop, number)
         try:
-            return await self._score_groups()
+            return await self._score_groups(cache)
         except asyncio.CancelledError:
             if stopped:
                 raise StoppedError(stopped[0]) from None
@@ -107,11 +111,10 @@ class ScoreRun:
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
 
-    async def _score_groups(self) -> tuple[list[GroupRecord], list[GroupRecord]]:
+    async def _score_groups(self, cache: VerdictCache | None) -> tuple[list[GroupRecord], list[GroupRecord]]:
         pool = make_pool(self.config.sandbox)
-        pipeline = RewardPipeline(
-            self.generator, SandboxExecutor(pool), self.config, groups_at_once=max(2, 2 * pool.size)
-        )
+        executor = SandboxExecutor(pool, cache, python=self.config.sandbox.sandbox_python)
+        pipeline = RewardPipeline(self.generator, executor, self.config, groups_at_once=max(2, 2 * pool.size))
         if self.dump.groups and all(len(group.rollouts) == 1 for group in self.dump.groups):
             note("every group has one rollout only: siblings are found by uid, or by prompt within a step")
         kept = self.records.open(self.dump.groups, lambda group: pipeline.settings(group.problem))
@@ -126,6 +129,12 @@ class ScoreRun:
                 async with pool:
                     note(f"isolation: {pool.description}, {pool.size} workers")
                     await self._consume(pipeline, missing, fresh, progress)
+                    stats = pool.stats
+                    if stats.audited:
+                        note(
+                            f"audit: {stats.audited:,} tests of stateless solutions run again, each in a "
+                            f"process of its own, {stats.audit_disagreements:,} methods with another outcome"
+                        )
         except PoolUnavailableError as error:
             raise SandboxUnavailableError(
                 f"{str(error).rstrip('.')}; run `coderm-reward doctor` to see what this host lacks and what "

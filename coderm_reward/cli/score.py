@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from coderm_reward.cli.console import note, progress_bar
+from coderm_reward.cli.console import note
+from coderm_reward.cli.inputs import OnBadRow, check_coverage, check_distinct, judges, load
 from coderm_reward.cli.resume import RunRecords
 from coderm_reward.cli.run import ScoreRun, StoppedError
 from coderm_reward.config import load_config
 from coderm_reward.data.columns import ColumnMap
-from coderm_reward.data.dump import Dump, load_dump
 from coderm_reward.data.recorded_tests import read_recorded_tests
-from coderm_reward.data.sidecar import sidecar_path
 from coderm_reward.data.writers import check_place, check_writable
-from coderm_reward.errors import ConfigError, InputError, OutputError
+from coderm_reward.errors import ConfigError
 from coderm_reward.generation.recorded import RecordedGenerator
 
 __all__ = ["score"]
 
-_BAD_ROWS_SHOWN = 20
 _INPUT, _REWARD, _RUN = "Input and output", "Reward", "Sandbox"
-
-
-class OnBadRow(str, Enum):
-    """What a malformed input row does."""
-
-    skip = "skip"
-    fail = "fail"
 
 
 def score(
@@ -144,6 +134,14 @@ def score(
             rich_help_panel=_REWARD,
         ),
     ] = None,
+    exclude_judge: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="handle or inline: verdicts reached this way are no evidence. May be repeated; none takes "
+            "back what --config says. \\[default: none]",
+            rich_help_panel=_REWARD,
+        ),
+    ] = None,
     budget: Annotated[
         int | None,
         typer.Option(
@@ -161,7 +159,8 @@ def score(
     isolation: Annotated[
         str | None,
         typer.Option(
-            help="bubblewrap, or none (unsafe, by name only). \\[default: bubblewrap]",
+            help="auto: bubblewrap, or landlock on a host that forbids namespaces; bubblewrap; landlock; "
+            "none (unsafe, by name only). \\[default: auto]",
             rich_help_panel=_RUN,
         ),
     ] = None,
@@ -194,6 +193,14 @@ def score(
             rich_help_panel=_RUN,
         ),
     ] = None,
+    verdict_cache: Annotated[
+        str | None,
+        typer.Option(
+            help="Keep verdicts in memory for this run, in a file that steps and runs share, or off. "
+            "\\[default: memory]",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
 ) -> None:
     """Score a rollout dump: run every rollout against its prompt's unit tests and turn votes into rewards.
 
@@ -211,6 +218,7 @@ def score(
         acc_threshold=acc_threshold,
         neutral=_number_or_text(neutral),
         duplicates=duplicates,
+        exclude_judges=judges(exclude_judge),
         budget=budget,
         workers=workers,
         isolation=isolation,
@@ -218,6 +226,7 @@ def score(
         timeout=timeout,
         memory=memory,
         hang_limit=hang_limit,
+        verdict_cache=verdict_cache,
     )
     if resume and overwrite:
         raise ConfigError("--resume goes on with an unfinished run, --overwrite discards it; give one.")
@@ -226,12 +235,14 @@ def score(
         check_writable(path)
     if report is not None:
         check_place(report, "--report")
-    _check_distinct([*dumps, *tests, *([config] if config else [])], outs, report)
+    cache = settings.execution.verdict_cache
+    others = [*([report] if report else []), *([] if cache in ("memory", "off") else [Path(cache)])]
+    check_distinct([*dumps, *tests, *([config] if config else [])], outs, others)
     records = RunRecords(outs[0], resume=resume, overwrite=overwrite)
-    dump = _load(dumps, ColumnMap.parse(*column_map) if column_map else None, on_bad_row)
+    dump = load(dumps, ColumnMap.parse(*column_map) if column_map else None, on_bad_row)
     recorded = read_recorded_tests(tests)
     generator = RecordedGenerator(recorded)
-    _check_coverage(generator, dump, tests)
+    check_coverage(generator, dump, tests)
     run = ScoreRun(
         dump=dump,
         generator=generator,
@@ -248,58 +259,8 @@ def score(
         raise typer.Exit(stop.exit_code) from None
 
 
-def _check_distinct(inputs: list[Path], outs: list[Path], report: Path | None) -> None:
-    """Refuse to write over an input, or two outputs to one place, before anything is read."""
-    sidecar = sidecar_path(outs[0])
-    written = [*outs, sidecar, *([report] if report else [])]
-    taken = {path.resolve(): f"the input {path}" for path in inputs}
-    for path in written:
-        place = path.resolve()
-        used = taken.get(place) or next((taken[folder] for folder in place.parents if folder in taken), None)
-        if used:
-            raise OutputError(
-                f"{path} would be written over or into {used}; choose another place with --out."
-            )
-        taken[place] = f"another output, {path}"
-    others = {sidecar.with_name(sidecar.name.replace(".groups.jsonl", end)) for end in (".parquet", ".jsonl")}
-    for other in others - set(outs):
-        if other.exists() and sidecar.exists():
-            raise OutputError(
-                f"{sidecar} holds the group records of {other}, which is not written now; "
-                "choose another name with --out, or remove both."
-            )
-
-
 def _number_or_text(value: str | None) -> str | float | None:
     try:
         return None if value is None else float(value)
     except ValueError:
         return value
-
-
-def _load(paths: list[Path], column_map: ColumnMap | None, on_bad_row: OnBadRow) -> Dump:
-    """Read the dump under a progress bar and say what was read and what was not."""
-    with progress_bar() as progress:
-        bar = progress.add_task("reading rows", total=None)
-        dump = load_dump(
-            paths, column_map, on_bad_row.value, progress=lambda rows: progress.update(bar, completed=rows)
-        )
-    for line in (*dump.reading, *dump.notes):
-        note(line)
-    for bad in dump.bad_rows[:_BAD_ROWS_SHOWN]:
-        note(f"left out {bad.where}: {bad.reason}")
-    if len(dump.bad_rows) > _BAD_ROWS_SHOWN:
-        note(f"left out {len(dump.bad_rows) - _BAD_ROWS_SHOWN} more malformed rows")
-    return dump
-
-
-def _check_coverage(generator: RecordedGenerator, dump: Dump, tests: list[Path]) -> None:
-    problems = list({group.problem.prompt_hash: group.problem for group in dump.groups}.values())
-    matched = generator.coverage(problems)
-    if matched == 0:
-        raise InputError(
-            f"The tests in {', '.join(map(str, tests))} are for other prompts than the dump's: none of its "
-            f"{len(problems)} prompts has any; check --tests, or join by id with --map id=COLUMN."
-        )
-    if matched < len(problems):
-        note(f"{len(problems) - matched} of {len(problems)} prompts have no tests: neutral rewards")

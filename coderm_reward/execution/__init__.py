@@ -1,5 +1,7 @@
 """From solutions and tests to an execution matrix, through the sandbox pool."""
 
+from coderm_reward.execution.cache import MemoryCache, VerdictCache
+from coderm_reward.execution.cache_file import FileCache, open_cache
 from coderm_reward.execution.executor import SandboxExecutor
 
-__all__ = ["SandboxExecutor"]
+__all__ = ["FileCache", "MemoryCache", "SandboxExecutor", "VerdictCache", "open_cache"]

@@ -1,16 +1,23 @@
-"""Fill an execution matrix from the sandbox pool: each distinct solution and test runs once."""
+"""Fill an execution matrix from the sandbox pool: each distinct solution and test runs once at most."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
+from coderm_reward.execution.cache import VerdictCache, circumstances, key_of_test
+from coderm_reward.execution.identity import normalised_hash, reads_source, text_hash
+from coderm_reward.execution.pairs import run_pairs
 from coderm_reward.execution.verdicts import JUDGE_OF_LABEL, VERDICT_OF_OUTCOME
 from coderm_reward.types import (
     CodeStatus,
@@ -21,49 +28,86 @@ from coderm_reward.types import (
     UnitTest,
     Verdict,
 )
-from coderm_sandbox import Inspection, Job, SandboxPool, Test, TestResult, WorkerDiedError
+from coderm_sandbox import Inspection, SandboxPool, Test, TestResult, WorkerDiedError
+from coderm_sandbox.interpreter import describe_interpreter
 
 __all__ = ["DETAILS_PER_SOLUTION", "SandboxExecutor"]
 
 DETAILS_PER_SOLUTION = 5
 """Failing tests of one solution whose first failing method is described in the record."""
-_INSPECTIONS_KEPT = 20_000
+_TESTS_KEPT = 20_000
 _log = logging.getLogger("coderm_reward")
+
+IntArray = npt.NDArray[np.intp]
+
+
+class _KnownTest(NamedTuple):
+    """What a test is by itself, found out once."""
+
+    inspection: Inspection
+    reads_source: bool
+    """Whether it could tell solutions apart that are the same but for their text."""
+
+
+class _Interpreter(NamedTuple):
+    name: str
+    is_ours: bool
+    """Whether it has the grammar that solutions are parsed with here."""
 
 
 class SandboxExecutor:
     """Executor (coderm_reward.protocols) over a running SandboxPool.
 
     Each test is inspected once, without any solution, and remembered: what is invalid then is an
-    INVALID_TEST column for every rollout.
+    INVALID_TEST column for every rollout. Groups of one prompt take turns, so that what one of them runs
+    the next one knows.
+
+    Args:
+        pool: where solutions run.
+        cache: verdicts that need no second run; None runs every distinct pair of every group.
+        python: the interpreter that the pool was given, if it was given one.
     """
 
-    def __init__(self, pool: SandboxPool) -> None:
+    def __init__(
+        self, pool: SandboxPool, cache: VerdictCache | None = None, *, python: str | None = None
+    ) -> None:
         self._pool = pool
-        self._inspections: OrderedDict[str, Inspection] = OrderedDict()
+        self._cache = cache
+        self._python = python
+        self._interpreter: _Interpreter | None = None
+        self._tests: OrderedDict[str, _KnownTest] = OrderedDict()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def execute(self, solutions: Sequence[Solution], suite: TestSuite) -> ExecutionMatrix:
         """Run every solution with code against every valid test of the suite."""
         began = time.perf_counter()
+        has_code = np.array([s.status is CodeStatus.OK for s in solutions], dtype=np.bool_)
         try:
-            inspections = await self._inspect(suite.tests)
+            known = await self._inspect(suite.tests)
         except WorkerDiedError as error:
             _log.warning("no verdicts for prompt %s: %s", suite.prompt_hash, error)
-            return _no_evidence(suite.tests, _distinct(solutions))
+            return _no_evidence(suite.tests, _distinct(solutions, exact=True)[0])
+        inspections = [test.inspection for test in known]
         tests = tuple(_with_methods(t, i) for t, i in zip(suite.tests, inspections, strict=True))
         valid = [t for t, inspection in enumerate(inspections) if inspection.valid]
-        jobs = tuple(_sandbox_test(tests[t], inspections[t]) for t in valid)
+        interpreter = await self._describe()
+        exact = not interpreter.is_ours or any(known[t].reads_source for t in valid)
+        indices, codes = _distinct(solutions, exact=exact)
 
-        indices = _distinct(solutions)
-        codes = {int(index): s.code for index, s in zip(indices, solutions, strict=True) if index >= 0}
-        results: list[list[TestResult]] = []
-        if jobs:
-            results = await asyncio.gather(*(self._pool.run(Job(code, jobs)) for code in codes.values()))
+        isolation = self._pool.description or self._pool.isolation
+        where = circumstances(self._pool.limits, isolation, interpreter.name)
+        jobs = {t: _sandbox_test(tests[t], inspections[t]) for t in valid}
+        keys = {t: key_of_test(job, where) for t, job in jobs.items()}
+        async with self._turns.setdefault(suite.prompt_hash, asyncio.Lock()):
+            ran = await run_pairs(self._pool, self._cache, codes, {keys[t]: jobs[t] for t in valid})
+        results = [[ran.of[solution, keys[t]] for t in valid] for solution in codes]
+
         stats = ExecutionStats(
-            pairs=int((indices >= 0).sum()) * sum(tests[t].copies for t in valid),
-            pairs_run=sum(map(len, results)),
-            assumed_timeouts=sum(result.assumed for row in results for result in row),
-            retried=sum(result.retried for row in results for result in row),
+            pairs=int(has_code.sum()) * sum(tests[t].copies for t in valid),
+            pairs_run=len(ran.fresh),
+            cache_hits=len(ran.of) - len(ran.fresh),
+            assumed_timeouts=sum(result.assumed for result in ran.fresh.values()),
+            retried=sum(result.retried for result in ran.fresh.values()),
             seconds=time.perf_counter() - began,
         )
         invalid = {test.id: i.reason for test, i in zip(tests, inspections, strict=True) if not i.valid}
@@ -74,23 +118,32 @@ class SandboxExecutor:
         ]
         return _assemble(tests, valid, np.array(voteless, dtype=np.bool_), indices, results, invalid, stats)
 
-    async def _inspect(self, tests: Sequence[UnitTest]) -> list[Inspection]:
-        """Inspections of the tests, in order; those seen before are not repeated."""
-        known = {test.id: self._inspections[test.id] for test in tests if test.id in self._inspections}
+    async def _inspect(self, tests: Sequence[UnitTest]) -> list[_KnownTest]:
+        """What is known of the tests, in order; what was found out before is not asked again."""
+        known = {test.id: self._tests[test.id] for test in tests if test.id in self._tests}
         fresh = list({test.id: test for test in tests if test.id not in known}.values())
         found = await self._pool.inspect([Test(test.source, test.class_name) for test in fresh])
-        known.update(zip((test.id for test in fresh), found, strict=True))
+        for test, inspection in zip(fresh, found, strict=True):
+            known[test.id] = _KnownTest(inspection, reads_source(test.source))
         for test in tests:
-            self._inspections[test.id] = known[test.id]
-            self._inspections.move_to_end(test.id)
-        while len(self._inspections) > _INSPECTIONS_KEPT:
-            self._inspections.popitem(last=False)
+            self._tests[test.id] = known[test.id]
+            self._tests.move_to_end(test.id)
+        while len(self._tests) > _TESTS_KEPT:
+            self._tests.popitem(last=False)
         return [known[test.id] for test in tests]
 
+    async def _describe(self) -> _Interpreter:
+        if self._interpreter is None:
+            path, version = sys.executable, tuple(sys.version_info[:3])
+            if self._python is not None:
+                described = await asyncio.to_thread(describe_interpreter, self._python)
+                path, version = described.executable, described.version
+            name = f"{path} {'.'.join(map(str, version))}"
+            self._interpreter = _Interpreter(name, version[:2] == sys.version_info[:2])
+        return self._interpreter
 
-def _no_evidence(
-    tests: tuple[UnitTest, ...], indices: np.ndarray[tuple[int], np.dtype[np.intp]]
-) -> ExecutionMatrix:
+
+def _no_evidence(tests: tuple[UnitTest, ...], indices: IntArray) -> ExecutionMatrix:
     """UNKNOWN throughout: the sandbox could not even look at the tests."""
     voteless = np.zeros(sum(len(test.methods) for test in tests), dtype=np.bool_)
     pairs = int((indices >= 0).sum()) * sum(test.copies for test in tests)
@@ -108,20 +161,27 @@ def _sandbox_test(test: UnitTest, inspection: Inspection) -> Test:
     return Test(test.source, test.class_name, inspection.methods, inspection.skipped)
 
 
-def _distinct(solutions: Sequence[Solution]) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-    """[R] index of each rollout's distinct solution, in order of first appearance; -1 without code."""
-    seen: dict[str, int] = {}
-    return np.array(
-        [seen.setdefault(s.id, len(seen)) if s.status is CodeStatus.OK else -1 for s in solutions],
-        dtype=np.intp,
-    )
+def _distinct(solutions: Sequence[Solution], *, exact: bool) -> tuple[IntArray, dict[str, str]]:
+    """Return ([R] index of each rollout's distinct solution, -1 without code; identity -> source of each).
+
+    In order of first appearance. `exact` takes only equal texts for the same solution.
+    """
+    identity = text_hash if exact else normalised_hash
+    texts = {s.code: "" for s in solutions if s.status is CodeStatus.OK}
+    texts.update((code, identity(code)) for code in texts)
+    codes: dict[str, str] = {}
+    for code, solution in texts.items():
+        codes.setdefault(solution, code)
+    number = {solution: i for i, solution in enumerate(codes)}
+    indices = [number[texts[s.code]] if s.status is CodeStatus.OK else -1 for s in solutions]
+    return np.array(indices, dtype=np.intp), codes
 
 
 def _assemble(
     tests: tuple[UnitTest, ...],
     valid: Sequence[int],
-    voteless: np.ndarray[tuple[int], np.dtype[np.bool_]],
-    indices: np.ndarray[tuple[int], np.dtype[np.intp]],
+    voteless: npt.NDArray[np.bool_],
+    indices: IntArray,
     results: Sequence[Sequence[TestResult]],
     invalid: dict[str, str],
     stats: ExecutionStats,

@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from coderm_reward.data.records import GroupRecord
 from coderm_reward.errors import InputError
-from coderm_reward.types import ExecutionMatrix, Verdict, VerdictArray
+from coderm_reward.scoring import judged_cells
+from coderm_reward.types import ExecutionMatrix, Judge, Verdict, VerdictArray
 
-__all__ = ["GroupNumbers", "TestNumbers", "VerdictCounts", "group_numbers"]
+__all__ = ["GroupNumbers", "JudgeCounts", "TestNumbers", "VerdictCounts", "group_numbers"]
 
 ZERO_SPREAD = 1e-9
 """A group whose scores have a smaller standard deviation gives GRPO no gradient."""
@@ -28,6 +29,14 @@ class VerdictCounts(msgspec.Struct, frozen=True):
 
     classes: dict[Verdict, int]
     methods: dict[Verdict, int]
+
+
+class JudgeCounts(msgspec.Struct, frozen=True):
+    """Judged pairs, (rollout with code) x (valid test) with a verdict, by how the verdict was reached."""
+
+    pairs: dict[Judge, int]
+    excluded: int
+    """Of these, how many were no evidence for the rewards (`exclude_judges`)."""
 
 
 class TestNumbers(msgspec.Struct, frozen=True):
@@ -61,6 +70,7 @@ class GroupNumbers(msgspec.Struct, frozen=True):
     exec_seconds: float
     """Seconds of execution, summed over distinct solutions."""
     verdicts: VerdictCounts
+    judges: JudgeCounts
     distinct_solutions: int
     valid_tests: int
     tests: tuple[TestNumbers, ...]
@@ -102,6 +112,7 @@ def group_numbers(index: int, record: GroupRecord) -> GroupNumbers:
             classes=_counts(matrix.class_verdicts[matrix.has_code]),
             methods=_counts(matrix.method_verdicts[matrix.has_code]),
         ),
+        judges=_judges(record, matrix),
         distinct_solutions=len(seconds),
         valid_tests=invalid.count(False),
         tests=tests,
@@ -143,6 +154,15 @@ def _pearson(x: Floats, y: Floats) -> float | None:
     if len(x) < 3 or np.ptp(x) < ZERO_SPREAD or np.ptp(y) < ZERO_SPREAD:
         return None
     return float(np.corrcoef(x, y)[0, 1])
+
+
+def _judges(record: GroupRecord, matrix: ExecutionMatrix) -> JudgeCounts:
+    judged = judged_cells(matrix)
+    pairs = {judge: int((judged & (matrix.judges == judge)).sum()) for judge in Judge}
+    tampered = judged & (matrix.class_verdicts == Verdict.TAMPERED)
+    excluded = [Judge[name.upper()] for name in record.config.scoring.exclude_judges]
+    left_out = judged & ~tampered & np.isin(matrix.judges, excluded)
+    return JudgeCounts(pairs, int(left_out.sum()))
 
 
 def _counts(cells: VerdictArray) -> dict[Verdict, int]:

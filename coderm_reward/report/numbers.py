@@ -10,8 +10,8 @@ import numpy as np
 
 from coderm_reward.data.records import GroupRecord
 from coderm_reward.generation.parsing import REPAIRED
-from coderm_reward.report.groups import GroupNumbers, VerdictCounts, group_numbers
-from coderm_reward.types import Verdict
+from coderm_reward.report.groups import GroupNumbers, JudgeCounts, VerdictCounts, group_numbers
+from coderm_reward.types import Judge, Verdict
 
 __all__ = ["Histogram", "ReportNumbers", "Summary", "report_numbers", "summarise"]
 
@@ -42,6 +42,7 @@ class Summary(msgspec.Struct, frozen=True):
     comparable_groups: int
     """Groups of two or more rollouts."""
     verdicts: VerdictCounts
+    judges: JudgeCounts
     assumed_timeouts: int
     """Votes given TIMEOUT unrun because their solution kept hanging."""
     timeout_rollouts: int
@@ -52,7 +53,11 @@ class Summary(msgspec.Struct, frozen=True):
     neutral: int
     infra_errors: int
     pairs: int
-    """(rollout with code) x (valid test)."""
+    """(rollout with code) x (valid test, each copy counted): what was asked for."""
+    pairs_distinct: int
+    """Of these, those left once identical solutions and tests are taken together."""
+    cache_hits: int
+    """Of the distinct pairs, those whose verdict the cache knew."""
     pairs_run: int
     retried: int
     exec_seconds: float
@@ -61,8 +66,13 @@ class Summary(msgspec.Struct, frozen=True):
 
     @property
     def dedupe_rate(self) -> float:
-        """Share of the planned pairs that did not have to run; 0.0 without pairs."""
-        return 1.0 - self.pairs_run / self.pairs if self.pairs else 0.0
+        """Share of the pairs asked for that equal another one; 0.0 without pairs."""
+        return 1.0 - self.pairs_distinct / self.pairs if self.pairs else 0.0
+
+    @property
+    def hit_rate(self) -> float:
+        """Share of the distinct pairs whose verdict the cache knew; 0.0 without pairs."""
+        return self.cache_hits / self.pairs_distinct if self.pairs_distinct else 0.0
 
 
 class Histogram(msgspec.Struct, frozen=True):
@@ -152,6 +162,10 @@ def _summary(records: Sequence[GroupRecord], groups: Sequence[GroupNumbers]) -> 
             classes={v: sum(g.verdicts.classes[v] for g in groups) for v in Verdict},
             methods={v: sum(g.verdicts.methods[v] for g in groups) for v in Verdict},
         ),
+        judges=JudgeCounts(
+            pairs={judge: sum(g.judges.pairs[judge] for g in groups) for judge in Judge},
+            excluded=sum(g.judges.excluded for g in groups),
+        ),
         assumed_timeouts=sum(r.stats.assumed_timeouts for r in records),
         timeout_rollouts=sum(r.timeout_rate > 0 for r in rewards),
         no_code=sum(r.no_code > 0 for r in rewards),
@@ -160,6 +174,8 @@ def _summary(records: Sequence[GroupRecord], groups: Sequence[GroupNumbers]) -> 
         neutral=sum(r.neutral > 0 for r in rewards),
         infra_errors=sum(r.infra_error > 0 for r in rewards),
         pairs=sum(r.stats.pairs for r in records),
+        pairs_distinct=sum(r.stats.pairs_distinct for r in records),
+        cache_hits=sum(r.stats.cache_hits for r in records),
         pairs_run=sum(r.stats.pairs_run for r in records),
         retried=sum(r.stats.retried for r in records),
         exec_seconds=sum(r.stats.seconds for r in records),

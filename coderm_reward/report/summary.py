@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from coderm_reward.report.groups import JudgeCounts
 from coderm_reward.report.numbers import Summary
 from coderm_reward.types import Verdict
 
@@ -28,6 +29,7 @@ def summary_rows(summary: Summary, *, wall_seconds: float | None = None) -> list
         ("groups without reward spread", f"{s.zero_spread_groups:,} of {s.comparable_groups:,}"),
         ("class verdicts", _verdicts(s.verdicts.classes)),
         ("method verdicts", _verdicts(s.verdicts.methods)),
+        ("judges", _judges(s.judges)),
         (
             "timeouts",
             f"{_count(s.verdicts.methods[Verdict.TIMEOUT], 'method vote')} "
@@ -38,7 +40,9 @@ def summary_rows(summary: Summary, *, wall_seconds: float | None = None) -> list
         ("tampered", f"{s.tampered:,}"),
         ("neutral rewards", f"{s.neutral:,}"),
         ("infra errors", f"{s.infra_errors:,} (and {_count(s.retried, 'vote')} run again)"),
-        ("pairs run", f"{s.pairs_run:,} of {s.pairs:,} ({s.dedupe_rate:.1%} saved)"),
+        ("pairs asked", f"{s.pairs:,}, of which {s.pairs_distinct:,} distinct ({s.dedupe_rate:.1%} saved)"),
+        ("verdict cache", f"{_count(s.cache_hits, 'hit')} ({s.hit_rate:.1%} of the distinct pairs)"),
+        ("pairs run", f"{s.pairs_run:,}"),
     ]
     if wall_seconds is None:
         return [*rows, ("seconds", f"{s.exec_seconds:,.1f} executing, summed over groups that overlap")]
@@ -66,3 +70,12 @@ def _verdicts(counts: dict[Verdict, int]) -> str:
     return (
         ", ".join(f"{v.label} {counts[v]:,} ({counts[v] / total:.1%})" for v in order if counts[v]) or "none"
     )
+
+
+def _judges(judges: JudgeCounts) -> str:
+    """Return every judge with its share of the judged pairs."""
+    total = sum(judges.pairs.values())
+    shares = ", ".join(
+        f"{judge.name.lower()} {n:,} ({n / total if total else 0.0:.1%})" for judge, n in judges.pairs.items()
+    )
+    return shares + (f"; {_count(judges.excluded, 'pair')} excluded" if judges.excluded else "")

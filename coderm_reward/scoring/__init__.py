@@ -9,6 +9,7 @@ from coderm_reward.scoring.evaluation import (
     EvaluationTable,
     evaluate_groups,
 )
+from coderm_reward.scoring.judges import judged_cells, without_judges
 from coderm_reward.scoring.metrics import ClassifierMetrics
 from coderm_reward.scoring.reliability import cronbach_alpha
 from coderm_reward.scoring.rewards import GroupRewards, group_rewards
@@ -29,4 +30,6 @@ __all__ = [
     "cronbach_alpha",
     "evaluate_groups",
     "group_rewards",
+    "judged_cells",
+    "without_judges",
 ]

@@ -8,7 +8,7 @@ columns that every eligible rollout has evidence for, so an UNKNOWN cell can mak
 never splits one. If no such column is left, nothing tells the rollouts apart: they are one cluster, and
 the agreement factor is 1 for all rather than a penalty for a failure of the infrastructure.
 Shares are of the n rollouts of the group, those without code and those that tampered included; only a
-rollout that the infrastructure told us nothing about neither agrees nor disagrees.
+rollout about which nothing is known neither agrees nor disagrees.
 """
 
 from __future__ import annotations

@@ -9,9 +9,10 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from coderm_reward.config import AggregatorName, ScoringConfig, VoteUnit
+from coderm_reward.config import AggregatorName, JudgeName, ScoringConfig, VoteUnit
 from coderm_reward.errors import InputError
 from coderm_reward.scoring.aggregators import AGGREGATORS
+from coderm_reward.scoring.judges import without_judges
 from coderm_reward.scoring.metrics import (
     ClassifierMetrics,
     Confusion,
@@ -65,6 +66,8 @@ class EvaluationTable:
     """Rollouts drawn per group for best-of-N; None means all of them."""
     vote_unit: VoteUnit
     duplicates: Literal["weight", "drop"]
+    exclude_judges: tuple[JudgeName, ...]
+    """Judges whose verdicts are taken for no evidence."""
     random_pick: float
     """Mean over groups of the pass rate: best-of-N of a score that knows nothing."""
     oracle: float
@@ -104,7 +107,8 @@ def evaluate_groups(
         if truth.shape != (len(group.statuses),):
             raise ValueError("The truth of a group must have one entry per rollout.")
         drawn = truth.size if n is None else min(n, truth.size)
-        ballots = count_votes(group.matrix, config.vote_unit, config.duplicates)
+        counted = without_judges(group.matrix, config.exclude_judges)
+        ballots = count_votes(counted, config.vote_unit, config.duplicates)
         judged = ballots.votes.votes_run() > 0.0
         sizes.append(truth.size)
         evidence += int(judged.sum())
@@ -124,6 +128,7 @@ def evaluate_groups(
         n=n,
         vote_unit=config.vote_unit,
         duplicates=config.duplicates,
+        exclude_judges=config.exclude_judges,
         random_pick=float(np.mean(pass_rates)),
         oracle=float(np.mean(oracles)),
         class_tests=classes.metrics(),

@@ -2,7 +2,8 @@
 
 Each rollout with code and evidence is scored by the aggregator, then shaped. Three rules give 0.0 without
 asking the votes: no code, a program where a function was asked for, and tampering. Everyone else
-(unsupported format, no usable test, no evidence) gets the neutral reward.
+(unsupported format, no usable test, no evidence) gets the neutral reward. Verdicts of excluded judges are no
+evidence; a rollout left with none is neutral, but only missing verdicts are an infrastructure error.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from coderm_reward.config import ScoringConfig
 from coderm_reward.errors import ConfigError
 from coderm_reward.scoring.aggregators import AGGREGATORS
+from coderm_reward.scoring.judges import judge_share, without_judges
 from coderm_reward.scoring.reliability import group_reliability
 from coderm_reward.scoring.votes import Ballots, BoolArray, FloatArray, count_votes, valid_columns
 from coderm_reward.types import CodeStatus, ExecutionMatrix, Judge, RewardOutput, Verdict
@@ -64,6 +66,9 @@ def group_rewards(
     if not np.array_equal(matrix.has_code, has_code):
         raise ValueError("Statuses and matrix disagree on which rollouts have code.")
 
+    silent = count_votes(matrix, config.vote_unit, config.duplicates).without_evidence
+    judge_handle, judge_inline = (judge_share(matrix, judge) for judge in (Judge.HANDLE, Judge.INLINE))
+    matrix = without_judges(matrix, config.exclude_judges)
     ballots = count_votes(matrix, config.vote_unit, config.duplicates)
     aggregated = AGGREGATORS[config.aggregator](ballots)
     wrong = (CodeStatus.NO_CODE, CodeStatus.WRONG_FORMAT)
@@ -73,7 +78,8 @@ def group_rewards(
     neutral = _neutral(own[scored], config)
     warnings: tuple[str, ...] = ()
     if config.neutral == "group_mean" and not scored.all() and not ballots.eligible.any():
-        reason = _why_unscored(has_code & ~scored, ballots.votes.planned, generation_failed)
+        excluded = bool((has_code & ~scored & ~silent).any())
+        reason = _why_unscored(has_code & ~scored, excluded, ballots.votes.planned, generation_failed)
         warnings = (
             f"No rollout of the group could be scored from evidence ({reason}), "
             f"so {int((~scored).sum())} of {len(statuses)} got the neutral reward 0.0.",
@@ -85,9 +91,8 @@ def group_rewards(
     votes = ballots.votes
     planned = votes.planned
     reliability = group_reliability(ballots)
-    infra_error = has_code & ~scored & (planned > 0 or generation_failed)
+    infra_error = silent & (planned > 0 or generation_failed)
     timeout_rate = _timeout_rate(matrix, ballots)
-    judge_handle, judge_inline = (_judge_share(matrix, judge) for judge in (Judge.HANDLE, Judge.INLINE))
     pass_fraction = _or_zero(votes.fraction())
     tests_run = votes.votes_run()
     rewards = tuple(
@@ -152,9 +157,11 @@ def _neutral(own: FloatArray, config: ScoringConfig) -> float:
     return math.fsum(own) / own.size if own.size else 0.0
 
 
-def _why_unscored(unscored_code: BoolArray, planned: float, generation_failed: bool) -> str:
+def _why_unscored(unscored_code: BoolArray, excluded: bool, planned: float, generation_failed: bool) -> str:
     if not unscored_code.any():
         return "programs that read stdin are not in the function format that the tests need"
+    if excluded:
+        return "all their verdicts are of judges that exclude_judges leaves out"
     if planned > 0:
         return "the sandbox gave no evidence on any of them"
     return "the tests could not be generated" if generation_failed else "the prompt has no usable test"
@@ -172,12 +179,3 @@ def _timeout_rate(matrix: ExecutionMatrix, ballots: Ballots) -> FloatArray:
 
 def _or_zero(share: FloatArray) -> FloatArray:
     return np.where(np.isnan(share), 0.0, share)
-
-
-def _judge_share(matrix: ExecutionMatrix, judge: Judge) -> FloatArray:
-    """Return [R] the share of the valid class verdicts with evidence that were reached this way."""
-    class_ok, _ = valid_columns(matrix)
-    known = matrix.class_verdicts[:, class_ok] != Verdict.UNKNOWN
-    here = known & (matrix.judges[:, class_ok] == judge)
-    share: FloatArray = here.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-    return share

@@ -74,7 +74,7 @@ class Ballots:
     tampered: BoolArray
     """[R] rollouts with a TAMPERED cell at either level."""
     without_evidence: BoolArray
-    """[R] rollouts with code that the infrastructure told us nothing about: they weigh in no share."""
+    """[R] rollouts with code about which nothing is known: they weigh in no share."""
 
     @property
     def votes(self) -> VoteTable:

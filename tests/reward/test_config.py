@@ -43,6 +43,9 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
         ({"timeout": float("inf")}, "finite"),
         ({"workers": "many"}, "expected int"),
         ({"sandbox": 3}, "must be a mapping"),
+        ({"exclude_judges": ["apart"]}, "give a list of handle, inline"),
+        ({"exclude_judges": "inline"}, "give a list of handle, inline"),
+        ({"verdict_cache": False}, "expected str"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence_with_the_fix(settings: dict[str, object], said: str) -> None:
@@ -69,5 +72,13 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 def test_the_fingerprint_changes_with_what_decides_a_reward_and_not_with_the_workers() -> None:
     base = load_config().fingerprint()
     assert load_config(workers=7).fingerprint() == base
+    assert load_config(verdict_cache="off").fingerprint() == base
+    assert load_config(exclude_judges=["inline"]).fingerprint() != base
     assert load_config(timeout=2.0).fingerprint() != base
     assert load_config(shape="binary").fingerprint() != base
+
+
+def test_excluded_judges_are_a_set_in_one_order() -> None:
+    config = load_config(exclude_judges=["inline", "handle", "inline"])
+    assert config.scoring.exclude_judges == ("handle", "inline")
+    assert config == load_config(exclude_judges=("handle", "inline"))

@@ -67,6 +67,10 @@ def unknown_key(folder: Path) -> None:
     (folder / "c.yaml").write_text("sandbox: {timeouts: 3}\n")
 
 
+def notes(folder: Path) -> None:
+    (folder / "notes").write_text("These are my notes, and no verdicts.\n" * 100)
+
+
 def parquet_without_the_column(folder: Path) -> None:
     pq.write_table(pa.table({"question": [PROMPT], "response": ["x"]}), folder / "d.parquet")
 
@@ -85,6 +89,19 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str], int, list[str]]] = {
     "an unknown key in a config": (unknown_key, [*BASE, "--config", "c.yaml"], 2, ["did you mean 'timeout'"]),
     "a missing config": (nothing, [*BASE, "--config", "none.yaml"], 2, ["none.yaml"]),
     "an unknown aggregator": (nothing, [*BASE, "--aggregator", "mean"], 2, ["choose one of majority"]),
+    "an unknown judge": (nothing, [*BASE, "--exclude-judge", "apart"], 2, ["handle, inline"]),
+    "a verdict cache that is none": (
+        notes,
+        [*BASE, "--verdict-cache", "notes"],
+        2,
+        ["notes", "--verdict-cache"],
+    ),
+    "a verdict cache in no folder": (
+        nothing,
+        [*BASE, "--verdict-cache", "no/v"],
+        2,
+        ["no/v", "--verdict-cache"],
+    ),
     "an unknown role in --map": (nothing, [*BASE, "--map", "promt=prompt"], 2, ["did you mean 'prompt'"]),
     "a mapped column that is not there": (
         parquet_without_the_column,
@@ -184,6 +201,8 @@ def test_help_teaches(folder: Path, command: list[str]) -> None:
         ["--out", "o.parquet", "--out", "./o.parquet"],
         ["--out", "o.jsonl", "--report", "o.jsonl"],
         ["--out", "o.jsonl", "--report", "o.groups.jsonl"],
+        ["--out", "o.jsonl", "--verdict-cache", "tests.jsonl"],
+        ["--out", "o.jsonl", "--verdict-cache", "./o.jsonl"],
     ],
 )
 def test_nothing_is_written_over_an_input_or_another_output(folder: Path, arguments: list[str]) -> None:

@@ -42,6 +42,16 @@ def record(group: str, question: str = "Q") -> GroupRecord:
     )
 
 
+def test_records_from_before_the_verdict_cache_and_the_excluded_judges_load(tmp_path: Path) -> None:
+    old = msgspec.to_builtins(record("g"))
+    del old["stats"]["cache_hits"]
+    del old["config"]["execution"]
+    del old["config"]["scoring"]["exclude_judges"]
+    path = tmp_path / "old.groups.jsonl"
+    path.write_bytes(msgspec.json.encode(old) + b"\n")
+    assert list(read_records(path)) == [record("g")]
+
+
 def write(path: Path, *groups: str, resume: bool = False) -> None:
     with RecordWriter(path, resume=resume) as writer:
         for group in groups:

@@ -171,6 +171,8 @@ def test_the_page_has_its_contents(record, edit):
         "it has no test method",
         "test_a2: AssertionError: 1 != 2",
         "def f(x):",
+        "apart 9 (100.0%)",
+        "verdict cache",
         "pairs run per second",
     ):
         assert wanted in text

@@ -136,9 +136,46 @@ def test_summary_rows_say_what_happened(record):
         rows["class verdicts"] == "pass 4 (44.4%), fail 1 (11.1%), invalid_test 3 (33.3%), unknown 1 (11.1%)"
     )
     assert rows["timeouts"] == "0 method votes in 0 rollouts, 1 assumed"
-    assert rows["pairs run"] == "4 of 6 (33.3% saved)"
+    assert rows["judges"] == "apart 5 (100.0%), handle 0 (0.0%), inline 0 (0.0%)"
+    assert rows["pairs asked"] == "6, of which 4 distinct (33.3% saved)"
+    assert rows["verdict cache"] == "0 hits (0.0% of the distinct pairs)"
+    assert rows["pairs run"] == "4"
     assert rows["seconds"] == "2.0"
     assert rows["pairs run per second"] == "2"
+
+
+def test_judged_pairs_are_counted_by_judge(record, edit):
+    judges = ["AHI", "AII", "HAA", "III"]
+    rollouts = tuple(edit(r, judges=j) for r, j in zip(record.rollouts, judges, strict=True))
+    scoring = edit(record.config.scoring, exclude_judges=("inline",))
+    config = edit(record.config, scoring=scoring)
+    counted = summarise([edit(record, rollouts=rollouts, config=config)])
+    assert {judge.name: n for judge, n in counted.judges.pairs.items()} == {
+        "APART": 2,
+        "HANDLE": 2,
+        "INLINE": 1,
+    }
+    assert counted.judges.excluded == 1
+    assert dict(summary_rows(counted))["judges"] == (
+        "apart 2 (40.0%), handle 2 (40.0%), inline 1 (20.0%); 1 pair excluded"
+    )
+
+
+def test_a_tampering_verdict_of_an_excluded_judge_is_not_counted_as_excluded(record, edit):
+    rollout = edit(record.rollouts[0], classes="XPI", methods="XXPI", judges="IIA")
+    config = edit(record.config, scoring=edit(record.config.scoring, exclude_judges=("inline",)))
+    assert summarise([edit(record, rollouts=(rollout,), config=config)]).judges.excluded == 1
+
+
+def test_pairs_are_asked_then_distinct_then_known_then_run(record, edit):
+    stats = ExecutionStats(pairs=10, pairs_run=3, cache_hits=5)
+    summary = summarise([edit(record, stats=stats)])
+    assert (summary.pairs, summary.pairs_distinct, summary.cache_hits, summary.pairs_run) == (10, 8, 5, 3)
+    assert (summary.dedupe_rate, summary.hit_rate) == (pytest.approx(0.2), pytest.approx(5 / 8))
+    rows = dict(summary_rows(summary))
+    assert rows["pairs asked"] == "10, of which 8 distinct (20.0% saved)"
+    assert rows["verdict cache"] == "5 hits (62.5% of the distinct pairs)"
+    assert rows["pairs run"] == "3"
 
 
 def test_without_wall_seconds_there_is_no_rate(record):
@@ -182,4 +219,5 @@ def test_all_unknown_group_has_no_pass_rates_and_no_dispute(record, edit):
 
 
 def test_empty_stats_give_no_dedupe_rate(record, edit):
-    assert summarise([edit(record, stats=ExecutionStats())]).dedupe_rate == 0.0
+    summary = summarise([edit(record, stats=ExecutionStats())])
+    assert (summary.dedupe_rate, summary.hit_rate) == (0.0, 0.0)
