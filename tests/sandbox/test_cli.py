@@ -61,7 +61,7 @@ def test_fields_of_a_result(tmp_path: Path) -> None:
     assert right.pop("seconds") > 0
     methods = {"test_a": "pass", "test_b": "pass"}
     assert right == {"id": "a", "verdict": "pass", "methods": methods, "judge": "apart"}
-    assert invalid == {"id": "b", "verdict": "invalid_test", "methods": {}, "judge": "inline", "seconds": 0.0}
+    assert invalid == {"id": "b", "verdict": "invalid_test", "methods": {}, "judge": "apart", "seconds": 0.0}
     assert list(two["methods"]) == ["T.test_a", "T.test_b", "U.test_a", "U.test_b"]
 
 

@@ -128,7 +128,10 @@ def test_changed_library(sandbox: Any, method: Callable[..., str], name: str, wh
     solution = f"{ANY}{at_import}def f(x):\n{in_call}    return 5\n"
     text = IMPORTS + method(f"f(1)\n{body}")
     results = sandbox.run(solution, text, text)
-    assert Outcome.PASS not in {result.outcome for result in results}
+    if name == "threading":  # a test that starts threads shares a process with the solution, and says so
+        assert {result.judge for result in results} == {"inline"}
+    else:
+        assert Outcome.PASS not in {result.outcome for result in results}
 
 
 # What the solution does to the test that calls it: `frame` is the caller's, `case` its self.

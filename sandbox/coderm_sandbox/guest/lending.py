@@ -65,7 +65,9 @@ class JudgeOwner(Owner):
         if isinstance(value, functools.partial):  # what it holds is the test's
             return ["Fn", self.lend(value), None, None, False]
         node = super().node(value)
-        return [*node[:3], None, node[4]] if node[0] == "Fn" else node
+        if node[0] == "Fn" and _is_closed(getattr(value, "__self__", None)):
+            return [*node[:2], None, None, node[4]]
+        return node
 
     def _describe(self, kind: type) -> list[Any]:
         """Without what tells of the test: where the class stands, its docstring, a test case's methods."""
