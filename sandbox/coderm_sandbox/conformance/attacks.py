@@ -151,7 +151,9 @@ async def scratch_emptied(trial: Trial) -> str:
 import os, tempfile
 def f():
     folders = {os.getcwd(), tempfile.gettempdir()}
-    found = [name for folder in folders for name in os.listdir(folder)]
+    # An interpreter that is installed below a scratch folder is mounted there.
+    paths = [os.path.join(folder, name) for folder in folders for name in os.listdir(folder)]
+    found = [path for path in paths if os.lstat(path).st_dev == os.lstat(os.path.dirname(path)).st_dev]
     os.makedirs("left/inner")
     for folder in folders:
         open(os.path.join(folder, "marker"), "w").close()

@@ -176,9 +176,8 @@ class Proxies:
         if known is not None:
             return known
         name, qualname, bases, special, functions, unhashable, text = node[2]
-        if not all(type(n) is str and "\0" not in n for n in (name, qualname, *special, *functions)):
-            raise WireError("sent a malformed class")
-        if any(n.startswith("__") for n in functions):  # `special` are the ones that have rules
+        named = all(type(n) is str and "\0" not in n for n in (name, qualname, *special, *functions))
+        if not named or any(n.startswith("__") for n in functions):  # `special` are the ones that have rules
             raise WireError("sent a malformed class")
         kinds = [self._peer.codec.decode(base) for base in bases]
         if not all(isinstance(kind, type) for kind in kinds):
