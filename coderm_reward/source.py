@@ -23,6 +23,7 @@ __all__ = [
     "normalised_id",
     "parse_or_line",
     "safe_parse",
+    "strip_docstrings",
 ]
 
 MAX_SOURCE_CHARS = 200_000
@@ -61,14 +62,14 @@ def normalised_id(source: str) -> str:
     if tree is None:
         return content_hash("text", source)
     if "__doc__" not in source and "getdoc" not in source:
-        _strip_docstrings(tree)
+        strip_docstrings(tree)
     try:
         return content_hash("ast", ast.dump(tree))
     except (RecursionError, ValueError):  # nested too deep, or an integer too long to be written in decimal
         return content_hash("text", source)
 
 
-def _strip_docstrings(tree: ast.Module) -> None:
+def strip_docstrings(tree: ast.Module) -> None:
     """Remove docstrings in place; a body left empty gets `pass`."""
     for node in ast.walk(tree):
         if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):

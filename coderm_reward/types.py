@@ -122,13 +122,11 @@ class Rollout(msgspec.Struct, frozen=True):
 class Solution(msgspec.Struct, frozen=True):
     """The code of one rollout. It is run only where `status` is OK; WRONG_FORMAT keeps it for the reader.
 
-    `id` hashes the normalised AST (formatting, comments and docstrings apart). What runs only once is decided
-    where it runs: see execution.identity.
+    What runs only once is decided where it runs: see execution.identity.
     """
 
     status: CodeStatus
     code: str = ""
-    id: str = ""
 
 
 class RolloutGroup(msgspec.Struct, frozen=True):

@@ -26,7 +26,7 @@ from coderm_reward.bare_code import Block, bare_blocks
 from coderm_reward.data.helpers import definitions_in, with_definitions, with_promised_names
 from coderm_reward.data.stdin import reads_stdin
 from coderm_reward.fences import fenced_blocks
-from coderm_reward.source import FunctionNode, bound_names, normalised_id, safe_parse
+from coderm_reward.source import FunctionNode, bound_names, safe_parse
 from coderm_reward.text import answer_text
 from coderm_reward.types import CodeStatus, Solution
 
@@ -56,15 +56,15 @@ def extract_solution(
     code = piece.strip("\n").rstrip()
     tree = safe_parse(code)
     if tree is None:
-        return Solution(CodeStatus.OK, code, normalised_id(code))
+        return Solution(CodeStatus.OK, code)
     defines_entry = entry_point is not None and _defines(tree, entry_point)
     if not defines_entry and reads_stdin(tree):
         if not wants_function:
             return Solution(CodeStatus.UNSUPPORTED_FORMAT)
-        return Solution(CodeStatus.WRONG_FORMAT, code, normalised_id(code))
+        return Solution(CodeStatus.WRONG_FORMAT, code)
     own = {entry_point} if entry_point else set()
     code = with_promised_names(code, tree, context, own) + _shim(tree, entry_point)
-    return Solution(CodeStatus.OK, code, normalised_id(code))
+    return Solution(CodeStatus.OK, code)
 
 
 def _last_part(entry_point: str | None) -> str | None:

@@ -22,11 +22,9 @@ from typing import Protocol
 
 import msgspec
 
-import coderm_sandbox
-from coderm_sandbox import Limits, Outcome, Test, TestResult
+from coderm_sandbox import SANDBOX_VERSION, Limits, Outcome, Test, TestResult
 
 __all__ = [
-    "SANDBOX_VERSION",
     "KnownResult",
     "MemoryCache",
     "Pair",
@@ -40,8 +38,6 @@ __all__ = [
 
 Pair = tuple[str, str]
 """(identity of the solution, key of the test)."""
-SANDBOX_VERSION = str(getattr(coderm_sandbox, "SANDBOX_VERSION", "1"))
-"""Changes with every change of the sandbox that can change a verdict."""
 _ENTRIES_IN_MEMORY = 100_000
 _MOMENTARY = frozenset({Outcome.TIMEOUT, Outcome.MEMORY, Outcome.UNKNOWN})
 

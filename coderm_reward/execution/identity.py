@@ -13,13 +13,12 @@ import ast
 import hashlib
 import re
 
-from coderm_reward.source import safe_parse
+from coderm_reward.source import safe_parse, strip_docstrings
 
 __all__ = ["normalised_hash", "reads_source", "text_hash"]
 
 _MAX_CHARS = 50_000
 """Longer source is not worth a syntax tree here; it is the same only as equal text."""
-_WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _READS_LINES = re.compile(
     r"\b(?:inspect|traceback|linecache|tracemalloc|faulthandler|warnings|stacklevel|tokenize|marshal|dis"
     r"|trace|pdb|bdb|c?[pP]rofile|pstats|gc|settrace|setprofile|monitoring|breakpoint"
@@ -66,11 +65,8 @@ def _dumped(source: str, *, docstrings: bool) -> str | None:
     if tree is None:
         return None
     try:
-        for node in [] if docstrings else ast.walk(tree):
-            if isinstance(node, _WITH_DOCSTRING) and ast.get_docstring(node, clean=False) is not None:
-                node.body[0] = ast.Pass()
-                if len(node.body) > 1:
-                    del node.body[0]
+        if not docstrings:
+            strip_docstrings(tree)
         return ast.dump(tree)
     except (RecursionError, ValueError):  # too deep; an integer of more digits than Python prints
         return None

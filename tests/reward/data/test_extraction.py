@@ -245,7 +245,6 @@ def test_extracts(case: Case) -> None:
     found = extract_solution(case.text, case.entry_point, wants_function=True)
     assert found.status is (CodeStatus.NO_CODE if case.code is None else CodeStatus.OK)
     assert found.code == (case.code or "")
-    assert found.id == (normalised_id(case.code) if case.code else "")
 
 
 STDIN = [
@@ -272,7 +271,7 @@ def test_program_reading_stdin_is_unsupported(code: str, text: str) -> None:
 def test_program_reading_stdin_is_a_wrong_answer_where_a_function_was_asked_for() -> None:
     code = "n = int(input())\nprint(n + 1)"
     found = extract_solution(fence(code), "f", wants_function=True)
-    assert found == Solution(CodeStatus.WRONG_FORMAT, code, normalised_id(code))
+    assert found == Solution(CodeStatus.WRONG_FORMAT, code)
 
 
 def test_stdin_beside_the_entry_point_is_supported() -> None:
@@ -358,7 +357,7 @@ NAMES = st.one_of(st.none(), st.sampled_from(["f", "Solution().f", "", "f()", "1
 def test_never_raises(text: str, entry_point: str | None, wants_function: bool) -> None:
     found = extract_solution(text, entry_point, wants_function=wants_function)
     with_code = found.status in (CodeStatus.OK, CodeStatus.WRONG_FORMAT)
-    assert with_code == bool(found.code) == bool(found.id)
+    assert with_code == bool(found.code)
 
 
 BODIES = st.lists(
@@ -400,6 +399,6 @@ def test_real_solutions_are_kept_whole(real_data: Path) -> None:
             found = extract_solution(
                 f"Sure:\n```python\n{text}\n```", names[row["task_id"]], wants_function=True
             )
-            assert found.id == normalised_id(text), text
+            assert normalised_id(found.code) == normalised_id(text), text
             checked += 1
     assert checked > 700

@@ -11,7 +11,6 @@ import pytest
 from coderm_reward.execution import SandboxExecutor
 from coderm_reward.execution.executor import DETAILS_PER_SOLUTION
 from coderm_reward.execution.verdicts import JUDGE_OF_LABEL, VERDICT_OF_OUTCOME
-from coderm_reward.source import normalised_id
 from coderm_reward.types import (
     CodeStatus,
     ExecutionMatrix,
@@ -32,7 +31,7 @@ NO_CODE = Solution(CodeStatus.NO_CODE)
 
 
 def solution(code: str) -> Solution:
-    return Solution(CodeStatus.OK, code, normalised_id(code))
+    return Solution(CodeStatus.OK, code)
 
 
 def unit_test(name: str, body: str, methods: Sequence[str], copies: int = 1) -> UnitTest:
