@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from coderm_sandbox import seccomp
 from coderm_sandbox.errors import SandboxUnavailableError
+from coderm_sandbox.guest import seccomp
 from coderm_sandbox.interpreter import Interpreter, describe_interpreter
 from coderm_sandbox.isolation import AUTO, Launch, bwrap_paths, fallback, launches
 from coderm_sandbox.places import usable_cores

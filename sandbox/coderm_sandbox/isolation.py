@@ -20,7 +20,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from coderm_sandbox import seccomp
 from coderm_sandbox.bubblewrap import (
     SYSTEM_FILES,
     SYSTEM_FOLDERS,
@@ -29,6 +28,7 @@ from coderm_sandbox.bubblewrap import (
     kernel_version,
 )
 from coderm_sandbox.errors import SandboxUnavailableError
+from coderm_sandbox.guest import seccomp
 from coderm_sandbox.guest.landlock import NEWEST_ABI, kernel_abi
 from coderm_sandbox.interpreter import Interpreter
 from coderm_sandbox.launch import GUEST, Launch, boot

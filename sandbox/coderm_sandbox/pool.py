@@ -194,9 +194,7 @@ class SandboxPool:
         unknown = [i for i, result in results.items() if Outcome.UNKNOWN in result.methods.values()]
         starved = [i for i in unknown if i not in lost]
         if starved:
-            for (
-                worker
-            ) in self._workers:  # a core of their own is not theirs alone: the kernel finds a better one
+            for worker in self._workers:  # their cores are not theirs alone: the kernel finds others
                 worker.unpin()
             self.stats.retried += len(starved)
             second, _, _, _ = await self._run_tests(job, starved)

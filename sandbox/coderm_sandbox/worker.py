@@ -12,9 +12,8 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from coderm_sandbox import seccomp
 from coderm_sandbox.errors import SandboxUnavailableError, WorkerDiedError
-from coderm_sandbox.guest import wire
+from coderm_sandbox.guest import seccomp, wire
 from coderm_sandbox.guest.watch import LOAD_FACTOR, WALL_FACTOR
 from coderm_sandbox.isolation import Launch
 from coderm_sandbox.types import Limits

@@ -15,14 +15,12 @@ from . import processes, runner, wire
 from .channel import Channel
 from .endings import OUR_FAILURE
 from .inspection import inspect_test
-from .judge import Judge, JudgedTest, Reports
+from .judge import REMEMBERED, Judge, JudgedTest, Reports
 from .limiting import allow_cpu, close_others, limit_cpu, settle
 from .solution import names_in
 from .stateless import solution_is_stateless
 
 __all__ = ["bench_main"]
-
-_REMEMBERED = 1024
 
 
 class Bench:
@@ -77,7 +75,7 @@ class Bench:
         if code is None and test["remember"]:
             code = compile(source, "<test>", "exec", dont_inherit=True)
             names = names_in(code)
-            while len(self._codes) >= _REMEMBERED:
+            while len(self._codes) >= REMEMBERED:
                 del self._codes[next(iter(self._codes))]
             self._codes[source] = code, names
         return JudgedTest(source, test["c"], test["m"], code, names, test["inline"], test["traceless"])

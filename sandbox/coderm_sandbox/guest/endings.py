@@ -31,7 +31,7 @@ CPU_TEXT = "used up its processor time"
 
 def exit_text(status: Any) -> str:
     """Say in words how a process ended before its verdict, from its wait status."""
-    if not isinstance(status, int):
+    if type(status) is not int or not 0 <= status < 1 << 16:
         return "ended without a verdict"
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)

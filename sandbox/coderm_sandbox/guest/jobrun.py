@@ -124,8 +124,8 @@ class JobRun:
         self.spoiled = True  # until the pair has come to its end without anything unusual
         if not self._inspecting and not self._await_load(pair, around):
             return
-        used = False
         self.spoiled = True
+        used = False
         while not self.finished():
             self._beat()
             first, last = self._index, self._stretch()
@@ -183,7 +183,7 @@ class JobRun:
     def _why(self, message: dict[str, Any], around: Surroundings) -> tuple[str, str]:
         """What it means that the judge lost its player, or was told nonsense by it."""
         if message["k"] == "malformed":
-            return "malformed", f"broke the protocol: {str(message['d'])[:_DETAIL]}"
+            return "malformed", f"broke the protocol: {str(message.get('d'))[:_DETAIL]}"
         status = message.get("d") if isinstance(message.get("d"), int) else around.player_status()
         detail = exit_text(status)
         return ("timeout" if detail == CPU_TEXT else "lost"), detail
@@ -191,10 +191,7 @@ class JobRun:
     def _load_failed(self, kind: str, detail: str) -> bool:
         outcome = OUTCOME_OF_END.get(kind, kind)
         while self._index < len(self._tests):
-            if self._inspecting:
-                self._broke(WatchEnd(kind, {}, detail))
-            else:
-                self._set_rest(outcome, detail or DETAIL_OF_END.get(kind, "ended while it was loaded"))
+            self._set_rest(outcome, detail or DETAIL_OF_END.get(kind, "ended while it was loaded"))
         return False
 
     def _follow(self, pair: Pair, command: dict[str, Any], around: Surroundings) -> bool:
@@ -216,14 +213,14 @@ class JobRun:
                 return False
             message, kind = end.message, end.message["k"]
             if kind == "end":
+                status = message.get("status")
                 if self._index < last:
-                    broken = os.waitstatus_to_exitcode(message["status"]) == OUR_FAILURE
-                    if broken and not self._inspecting:
+                    if status == OUR_FAILURE << 8 and not self._inspecting:
                         self._broke(WatchEnd("gone", {}))
                     else:
-                        self._lost(exit_text(message["status"]))
+                        self._lost(exit_text(status))
                     return False
-                return not os.WIFSIGNALED(message["status"])
+                return type(status) is int and not os.WIFSIGNALED(status)
             now = message.get("t", self._since)
             if type(now) is float:
                 self._seconds += max(0.0, now - self._since)

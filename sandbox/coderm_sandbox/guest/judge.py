@@ -15,7 +15,7 @@ import sys
 import time
 import types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from . import canary, runner
@@ -25,8 +25,10 @@ from .output import CountingSink, redirect
 from .peer import Peer
 from .solution import SOLUTION_MODULES, SolutionModule, Standard, bind, describe
 
-__all__ = ["Judge", "JudgedTest", "Reports"]
+__all__ = ["REMEMBERED", "Judge", "JudgedTest", "Reports"]
 
+REMEMBERED = 1024
+"""Test texts that are kept compiled."""
 _BELL_AFTER = 64
 _DETAIL = 300
 
@@ -79,7 +81,7 @@ class Judge:
         self._flooded = self._printed = False
         self._failure: tuple[str, Any] | None = None
         self._names: dict[str, Any] | None = None
-        self._print, self._argv, self._exit = builtins.print, list(sys.argv), os._exit
+        self._print, self._argv = builtins.print, list(sys.argv)
         peer = self._peer
         peer.outgoing, peer.incoming, peer.failed = self._patched, self._replay, self._fail
         peer.codec.add(Standard, lambda value: ["S", *value], "S", lambda node: Standard(*_texts(node)))
@@ -139,18 +141,14 @@ class Judge:
             self._replay(extra)
             if outcome not in ("ok", "error", "memory") or type(detail) is not str:
                 raise WireError("sent a malformed message")
+            if self._over_limit():
+                outcome, detail = "output", "printed more than the output limit"
+            if outcome == "ok" and not stateless:
+                self._peer.channel.send(["look"])
+                self._peer.expect("seen")
         except BaseException as error:  # noqa: BLE001  (whatever it is, the player brought it about)
             self._fail(error)
             return False
-        if self._over_limit():
-            outcome, detail = "output", "printed more than the output limit"
-        if outcome == "ok" and not stateless:
-            self._peer.channel.send(["look"])
-            try:
-                self._peer.expect("seen")
-            except (WireError, PlayerLostError) as error:
-                self._fail(error)
-                return False
         self._reports.tell({"k": "load", "o": outcome, "d": detail, "alone": alone is True}, ring=True)
         return bool(outcome == "ok")
 
@@ -185,22 +183,16 @@ class Judge:
         """Judge one test; False if the player is of no use any more."""
         self._flooded = self._printed = self._sink.exceeded = False
         self._sink.count = 0
-        with self._watched():
+        try:
             if fork:
                 self._peer.channel.drain()
             if test.inline:
                 self._run_inline(test, keys)
             else:
                 self._run_apart(test, keys, fork)
-        return self._failure is None
-
-    @contextlib.contextmanager
-    def _watched(self) -> Iterator[None]:
-        """Notes what the player does against the protocol, wherever in a test it happens."""
-        try:
-            yield
         except BaseException as error:  # noqa: BLE001  (no exception of a player's ends the judge)
             self._fail(error)
+        return self._failure is None
 
     def _run_apart(self, test: JudgedTest, keys: list[str], fork: bool) -> None:
         if fork:

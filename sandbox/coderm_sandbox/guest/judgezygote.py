@@ -21,7 +21,7 @@ from . import processes, wire
 from .bench import bench_main
 from .endings import OUR_FAILURE
 from .jobrun import JobRun
-from .judge import JudgedTest
+from .judge import REMEMBERED, JudgedTest
 from .modes import inline_reason
 from .pair import Pair
 from .playerzygote import RemotePlayer
@@ -38,7 +38,6 @@ PRELOAD = (
 )
 """What tests import, beyond what we do: imported before the first fork."""
 _JOBS_PER_JUDGE = 256
-_REMEMBERED = 1024
 _REMEMBERED_CHARACTERS = 1 << 16
 """Longer tests are compiled in the process that runs them, at its cost."""
 
@@ -142,7 +141,7 @@ class JudgeZygote:
         if len(source) > _REMEMBERED_CHARACTERS:
             return JudgedTest(source, test["c"], test["m"], None, None, False, False)
         if source not in self._known:
-            while len(self._known) >= _REMEMBERED:
+            while len(self._known) >= REMEMBERED:
                 del self._known[next(iter(self._known))]
             self._known[source] = _read(source)
         code, names, inline, traceless, is_test = self._known[source]

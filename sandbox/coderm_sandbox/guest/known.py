@@ -10,6 +10,8 @@ import cmath
 import itertools
 import math
 
+from .solution import SOLUTION_MODULES
+
 __all__ = [
     *("BASES", "CONSTANT_CALLS", "DECORATORS", "HIDDEN_ATTRIBUTES", "INLINE_MEMBERS", "INLINE_MODULES"),
     *("MEMBERS", "METHODS", "READING_METHODS"),
@@ -94,7 +96,7 @@ _NUMPY = (
     "isclose isinf isnan linspace mean nan ndarray ones pi round sqrt sum testing uint8 zeros"
 )
 
-SOLUTIONS = words("solution your_module your_solution my_module")
+SOLUTIONS = frozenset(SOLUTION_MODULES)
 """Names under which a test may import the solution."""
 
 TEST_MEMBERS: dict[str, frozenset[str]] = {

@@ -27,8 +27,6 @@ _BLANK = frozenset(vars(types.ModuleType("solution"))) | {"__builtins__"}
 _FRAMES = 40
 """Stack frames that we use before a function of the solution runs."""
 _DEEPEST = (1 << 31) - 1
-
-
 LATER = Standard("solution", None)
 """A value that is sent when a test asks for it."""
 
@@ -101,12 +99,8 @@ class Player:
         names["module set"] = lambda arguments: setattr(self._module, arguments[0], arguments[1])
         names["module del"] = lambda arguments: delattr(self._module, arguments[0])
         # Bound before the solution is loaded.
-        self._fork, self._wait, self._leave, self._mask = (
-            os.fork,
-            os.waitpid,
-            os._exit,
-            signal.pthread_sigmask,
-        )
+        self._fork, self._wait = os.fork, os.waitpid
+        self._leave, self._mask = os._exit, signal.pthread_sigmask
 
     def connect(self, sock: socket.socket, limits: dict[str, Any], inline: bool) -> None:
         """Serve this channel from now on."""
@@ -202,9 +196,8 @@ class Player:
         self._forked = True
         processes.die_with_parent()  # there the first process is not our parent
         if self._seeded is not None:
-            sys.modules["random"].setstate(
-                self._seeded
-            )  # what seeded the generator at import; forks seed it anew
+            # What seeded the generator at import counts; a fork has seeded it anew.
+            sys.modules["random"].setstate(self._seeded)
         if self._held is not None:
             self._release()
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -147,22 +147,17 @@ class PlayerZygote:
     def _tidy(self) -> dict[str, Any]:
         return {"ok": processes.kill_strays(self._pid) and self._scratch.wipe()}
 
-    def _await_status(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while self._status is None and self._pid:
+    def _status_of(self) -> dict[str, Any]:
+        deadline = time.monotonic() + _STATUS_SECONDS
+        while self._status is None and time.monotonic() < deadline:
             try:
                 pid, status = os.waitpid(self._pid, os.WNOHANG)
-            except ChildProcessError:
-                return
+            except ChildProcessError:  # it has been reaped with the rest
+                break
             if pid:
                 self._status = status
-            elif time.monotonic() > deadline:
-                return
             else:
                 time.sleep(0.001)
-
-    def _status_of(self) -> dict[str, Any]:
-        self._await_status(_STATUS_SECONDS)
         return {"status": self._status}
 
     def _end(self) -> dict[str, Any]:

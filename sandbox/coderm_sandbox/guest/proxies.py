@@ -26,6 +26,7 @@ __all__ = ["Proxies"]
 _FIXED = {kind.__name__: kind for kind in FIXED_PAYLOADS}
 _MUTABLE = {kind.__name__: kind for kind in MUTABLE_PAYLOADS}
 _MOST = 200_000
+_ITERATE = frozenset({"send", "throw", "close", "await"})
 
 
 def _marks() -> dict[str, Any]:
@@ -91,23 +92,20 @@ class Proxies:
     # What stand-ins call
 
     def call(self, proxy: Any, values: tuple[Any, ...], names: dict[str, Any]) -> Any:
-        return self._ask("call", proxy, "\0".join(names), *values, *names.values())
+        return self.ask("call", proxy, "\0".join(names), *values, *names.values())
 
     def method(self, proxy: Any, name: str, values: tuple[Any, ...], names: dict[str, Any]) -> Any:
-        return self._ask("method", proxy, name, "\0".join(names), *values, *names.values())
+        return self.ask("method", proxy, name, "\0".join(names), *values, *names.values())
 
     def special(self, proxy: Any, name: str, *values: Any) -> Any:
-        ask = self._peer.ask if name == "__next__" else self._ask
-        return ask("special", proxy, name, *values)
+        return self.ask("special", proxy, name, *values)
 
     def ask(self, op: str, *values: Any) -> Any:
-        return self._ask(op, *values) if op in ("get", "set", "del") else self._peer.ask(op, *values)
-
-    def _ask(self, op: str, *values: Any) -> Any:
         try:
             return self._peer.ask(op, *values)
-        except StopIteration as error:  # it would end a loop over the checks, and nobody would notice
-            if not self.strict:
+        except StopIteration as error:
+            # Out of anything but an iterator it would end a loop over the checks, and nobody would notice.
+            if not self.strict or op in _ITERATE or (op == "special" and values[1] == "__next__"):
                 raise
             raise RuntimeError(f"{op} raised StopIteration") from error
 

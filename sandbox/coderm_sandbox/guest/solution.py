@@ -51,7 +51,7 @@ class SolutionModule(types.ModuleType):
         found = self._names.get(name)
         if name.startswith("__") or found is None or type(found) in _PLAIN:
             # It may have come into being or changed since; the player says so or raises AttributeError.
-            return self._peer.ask("module get", name)
+            return self._peer.proxies.ask("module get", name)
         return value_of(self, name, found)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -59,11 +59,11 @@ class SolutionModule(types.ModuleType):
             super().__setattr__(name, value)
         else:
             self._names.pop(name, None)
-            self._peer.ask("module set", name, value)
+            self._peer.proxies.ask("module set", name, value)
 
     def __delattr__(self, name: str) -> None:
         self._names.pop(name, None)
-        self._peer.ask("module del", name)
+        self._peer.proxies.ask("module del", name)
 
 
 _ANY_NAME = {"eval", "exec", "globals", "locals", "vars", "__import__"}
@@ -89,7 +89,7 @@ def value_of(module: SolutionModule, name: str, value: Any) -> Any:
             return importlib.import_module(value.module)
         if value.name == name and not name.startswith("_"):
             return getattr(importlib.import_module(value.module), name, None)
-    return vars(module)["_peer"].ask("module get", name)
+    return vars(module)["_peer"].proxies.ask("module get", name)
 
 
 def bind(names: dict[str, Any], used: frozenset[str] | None, module: SolutionModule) -> dict[str, Any]:

@@ -152,7 +152,7 @@ def class_members(
     members: dict[str, Any] = {}
     wanted = [name for name in special if name in FORWARDED]
     if builtin is not None and not issubclass(builtin, BaseException):
-        for name in FORWARDED | {"__eq__", "__ne__", "__hash__"}:
+        for name in FORWARDED | {"__ne__"}:
             if hasattr(builtin, name) and name not in _TEXTS:
                 members[name] = getattr(builtin, name)
         wanted = [name for name in wanted if name in _TEXTS or not hasattr(builtin, name)]

@@ -28,27 +28,22 @@ def g(x):
     raise ValueError(x)
 """
 _LIMITS = {"output_mb": 1}
-_VALUES: tuple[Any, ...] = (
-    *(1, 1.5, "a", None, True, ["L", 0, [1, 2]], ["t", 0, [1, 2]], ["J", 0, {"a": 1}]),
-    *(["l", 0, [["L", 2, ["a"]]]], ["d", 0, [1, 2]], ["s", 0, [1, 2]]),
-)
+
+
+def _values(n: int) -> list[Any]:
+    """Arguments as they travel; containers have numbers from `n` on, which no other message has."""
+    return [
+        *(1, 1.5, "a", None, True, ["L", n, [1, 2]], ["t", n + 2, [1, 2]], ["J", n + 4, {"a": 1}]),
+        *(["l", n + 6, [["L", n + 8, ["a"]]]], ["d", n + 10, [1, 2]], ["s", n + 12, [1, 2]]),
+    ]
 
 
 def _messages() -> list[list[Any]]:
-    """Requests as a judge would send them; containers get new numbers each time."""
-    number = 100
+    """Requests as a judge would send them, for a function that answers and one that raises."""
     messages: list[list[Any]] = [["q", "names", [], [], [], 0, None]]
-    for _ in range(_ROUNDS):
-        for value in _VALUES:
-            for function in (0, 1):
-                number += 10
-                text = (
-                    json.dumps(value)
-                    .replace('", 0, [', f'", {number}, [')
-                    .replace(", 0, {", f", {number}, {{")
-                )
-                part = json.loads(text.replace('["L", 2,', f'["L", {number + 2},'))
-                messages.append(["q", "call", [["h", function], "", part], [], [], 0, None])
+    for n in range(2 * _ROUNDS):
+        for value in _values(100 * n):
+            messages.append(["q", "call", [["h", n % 2], "", value], [], [], 0, None])
     return messages
 
 

@@ -32,7 +32,7 @@ WALL_FACTOR = 4.0
 LOAD_FACTOR = 3.0
 """Loading a solution may take this many times the timeout of a test: imports are slow."""
 START_SECONDS = 20.0
-"""For what we do ourselves in a new child: its limits, and numpy where a text asks for it."""
+"""For what we do ourselves before a solution is loaded."""
 _TICK = 0.025
 _ALONE = 4
 """A process, a thread, the judge and what forked them cannot crowd themselves out."""
