@@ -89,6 +89,65 @@ class Sandbox:
     def outcome(self, solution: str, body: str) -> Outcome:
         return self.check(solution, body).outcome
 
+    def expect(self, solution: str, body: str) -> None:
+        """One method with this body passes."""
+        result = self.check(solution, body)
+        assert result.outcome is Outcome.PASS, result.detail
+
+
+PROBES = """
+    import ctypes, errno, os, socket
+    libc = ctypes.CDLL(None, use_errno=True)
+    def call(number, *arguments):
+        ctypes.set_errno(0)
+        result = libc.syscall(ctypes.c_long(number), *[ctypes.c_long(a) for a in arguments])
+        return errno.errorcode[ctypes.get_errno()] if result == -1 else "allowed"
+    def attempt(action, *arguments):
+        try:
+            action(*arguments)
+        except OSError as error:
+            return errno.errorcode[error.errno]
+        return "allowed"
+"""
+"""A solution whose functions say what the kernel answers."""
+
+
+@pytest.fixture(scope="session")
+def probes() -> str:
+    return PROBES
+
+
+class Control:
+    """An odd but honest program: it passes, and a variant of it that is wrong does not."""
+
+    def __init__(self, sandbox: Sandbox, solution: str, body: str, change: tuple[str, str]) -> None:
+        self._sandbox = sandbox
+        self._solution = textwrap.dedent(solution)
+        self._text = body if "TestCase" in body else method(body)
+        self._change = change
+
+    def passes(self) -> None:
+        (result,) = self._sandbox.run(self._solution, self._text)
+        assert result.outcome is Outcome.PASS, result.detail
+
+    def wrong_variant_does_not_pass(self) -> None:
+        changed = self._solution.replace(*self._change)
+        assert changed != self._solution
+        (result,) = self._sandbox.run(changed, self._text)
+        assert result.outcome is not Outcome.PASS
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that asks for `control` runs for every one of its module's CASES."""
+    if "control" in metafunc.fixturenames:
+        cases = metafunc.module.CASES
+        metafunc.parametrize("control", cases.values(), ids=list(cases), indirect=True)
+
+
+@pytest.fixture
+def control(request: pytest.FixtureRequest, sandbox: Sandbox) -> Control:
+    return Control(sandbox, *request.param)
+
 
 def method(*bodies: str) -> str:
     """A test text with one class T, whose methods test_0, test_1, ... have these bodies."""

@@ -10,11 +10,6 @@ import pytest
 from coderm_sandbox import Limits, Outcome
 
 
-def expect(sandbox: Any, solution: str, body: str) -> None:
-    result = sandbox.check(solution, body)
-    assert result.outcome is Outcome.PASS, result.detail
-
-
 @pytest.mark.parametrize("kind", ["fork", "thread"])
 def test_process_storm_is_bounded(walled: Any, kind: str) -> None:
     solution = """
@@ -75,7 +70,7 @@ def test_thousands_of_descriptors_are_refused(walled: Any) -> None:
             except OSError:
                 return len(held)
     """
-    expect(walled, solution, "self.assertLess(f(), 256)")
+    walled.expect(solution, "self.assertLess(f(), 256)")
 
 
 @pytest.mark.parametrize("depth", [1500])

@@ -7,29 +7,6 @@ from typing import Any
 
 import pytest
 
-from coderm_sandbox import Outcome
-
-REFUSED = """
-    import ctypes, errno, os, socket
-    libc = ctypes.CDLL(None, use_errno=True)
-    def call(number, *arguments):
-        ctypes.set_errno(0)
-        result = libc.syscall(ctypes.c_long(number), *[ctypes.c_long(a) for a in arguments])
-        return errno.errorcode[ctypes.get_errno()] if result == -1 else "allowed"
-    def attempt(action, *arguments):
-        try:
-            action(*arguments)
-        except OSError as error:
-            return errno.errorcode[error.errno]
-        return "allowed"
-"""
-
-
-def expect(sandbox: Any, solution: str, body: str) -> None:
-    result = sandbox.check(solution, body)
-    assert result.outcome is Outcome.PASS, result.detail
-
-
 CALLS = {
     "ptrace": (101, 117),
     "mount": (165, 40),
@@ -62,43 +39,43 @@ def number_of(name: str) -> int:
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_denied_system_calls(walled: Any, name: str) -> None:
-    expect(walled, REFUSED, f"self.assertEqual(call({number_of(name)}, 1, 1, 0, 0, 0), 'EPERM')")
+def test_denied_system_calls(walled: Any, name: str, probes: str) -> None:
+    walled.expect(probes, f"self.assertEqual(call({number_of(name)}, 1, 1, 0, 0, 0), 'EPERM')")
 
 
 @pytest.mark.parametrize("flag", ["NEWUSER", "NEWNS", "NEWPID", "NEWNET", "NEWIPC", "NEWUTS", "NEWCGROUP"])
-def test_clone_makes_no_namespace(walled: Any, flag: str) -> None:
+def test_clone_makes_no_namespace(walled: Any, flag: str, probes: str) -> None:
     flags = {
         "NEWUSER": 0x10000000, "NEWNS": 0x20000, "NEWPID": 0x20000000, "NEWNET": 0x40000000,
         "NEWIPC": 0x8000000, "NEWUTS": 0x4000000, "NEWCGROUP": 0x2000000,
     }[flag]  # fmt: skip
     number = 56 if os.uname().machine == "x86_64" else 220
-    expect(walled, REFUSED, f"self.assertEqual(call({number}, {flags} | 17, 0, 0, 0, 0), 'EPERM')")
+    walled.expect(probes, f"self.assertEqual(call({number}, {flags} | 17, 0, 0, 0, 0), 'EPERM')")
 
 
-def test_clone3_is_hidden(walled: Any) -> None:
-    expect(walled, REFUSED, "self.assertEqual(call(435, 0, 0), 'ENOSYS')")
+def test_clone3_is_hidden(walled: Any, probes: str) -> None:
+    walled.expect(probes, "self.assertEqual(call(435, 0, 0), 'ENOSYS')")
 
 
 @pytest.mark.parametrize(
     ("family", "kind"),
     [("VSOCK", 40), ("NETLINK", 16), ("ALG", 38), ("PACKET", 17), ("XDP", 44), ("CAN", 29)],
 )
-def test_socket_families_that_reach_out(walled: Any, family: str, kind: int) -> None:
-    expect(
-        walled, REFUSED, f"self.assertEqual(attempt(socket.socket, {kind}, socket.SOCK_RAW), 'EAFNOSUPPORT')"
+def test_socket_families_that_reach_out(walled: Any, family: str, kind: int, probes: str) -> None:
+    walled.expect(
+        probes, f"self.assertEqual(attempt(socket.socket, {kind}, socket.SOCK_RAW), 'EAFNOSUPPORT')"
     )
 
 
-def test_raw_sockets(walled: Any) -> None:
+def test_raw_sockets(walled: Any, probes: str) -> None:
     body = "self.assertEqual(attempt(socket.socket, socket.AF_INET, socket.SOCK_RAW, 1), 'EPERM')"
-    expect(walled, REFUSED, body)
+    walled.expect(probes, body)
 
 
 @pytest.mark.parametrize(("request_number", "name"), [(0x5412, "TIOCSTI"), (0x541C, "TIOCLINUX")])
-def test_terminal_injection(walled: Any, request_number: int, name: str) -> None:
+def test_terminal_injection(walled: Any, request_number: int, name: str, probes: str) -> None:
     number = 16 if os.uname().machine == "x86_64" else 29
-    expect(walled, REFUSED, f"self.assertEqual(call({number}, 0, {request_number}, 0), 'EPERM')")
+    walled.expect(probes, f"self.assertEqual(call({number}, 0, {request_number}, 0), 'EPERM')")
 
 
 @pytest.mark.parametrize(
@@ -114,16 +91,16 @@ def test_terminal_injection(walled: Any, request_number: int, name: str) -> None
     ],
 )
 def test_limits_and_priority_of_the_zygote_cannot_be_changed(
-    walled: Any, name: str, numbers: tuple[int, int], arguments: str
+    walled: Any, name: str, numbers: tuple[int, int], arguments: str, probes: str
 ) -> None:
     number = numbers[0 if os.uname().machine == "x86_64" else 1]
     body = "new = ctypes.addressof(ctypes.create_string_buffer(b'\\1' + bytes(63)))\n"
-    expect(walled, REFUSED, body + f"self.assertEqual(call({number}, {arguments}), 'EPERM')")
+    walled.expect(probes, body + f"self.assertEqual(call({number}, {arguments}), 'EPERM')")
 
 
 def test_a_solution_may_lower_its_own_limits(walled: Any) -> None:
     body = "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))"
-    expect(walled, "", body)
+    walled.expect("", body)
 
 
 @pytest.mark.parametrize(
@@ -138,4 +115,4 @@ def test_a_solution_may_lower_its_own_limits(walled: Any) -> None:
 )
 def test_nobody_can_starve_on_purpose(walled: Any, action: str) -> None:
     """A test that the machine starves has no verdict, so a solution would like to be starved."""
-    expect(walled, "import os\n", f"with self.assertRaises(OSError):\n    {action}")
+    walled.expect("import os\n", f"with self.assertRaises(OSError):\n    {action}")

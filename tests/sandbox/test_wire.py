@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coderm_sandbox import seccomp
-from coderm_sandbox.guest import wire
+from coderm_sandbox.guest import seccomp, wire
 
 TEXT = st.text(st.characters(), max_size=50)  # lone surrogates included
 
