@@ -16,9 +16,9 @@ from coderm_reward.types import Message
 __all__ = ["Completion", "CompletionBackend", "CompletionRequest", "Failure", "FailureKind", "Sampling"]
 
 FailureKind = Literal["connection", "timeout", "server", "rejected", "too_long", "malformed", "cancelled"]
-"""connection: no answer could be had. timeout: past our deadline. server: 5xx or 429 to the end. rejected: 4xx.
-too_long: the prompt does not fit the model's context. malformed: an answer that is not a completion.
-cancelled: we stopped it."""
+"""connection: no answer could be had. timeout: past our deadline. server: 5xx or 429 to the end.
+rejected: 4xx. too_long: the prompt does not fit the model's context. malformed: an answer that is no
+completion. cancelled: we stopped it."""
 
 
 class Sampling(msgspec.Struct, frozen=True):
