@@ -15,9 +15,9 @@ from . import processes, runner, wire
 from .channel import Channel
 from .endings import OUR_FAILURE
 from .inspection import inspect_test
-from .judge import REMEMBERED, Judge, JudgedTest, Reports
+from .judge import Judge, Reports
+from .judgedtest import JudgedTest, TextReading
 from .limiting import allow_cpu, close_others, limit_cpu, settle
-from .solution import names_in
 from .stateless import solution_is_stateless
 
 __all__ = ["bench_main"]
@@ -27,11 +27,11 @@ class Bench:
     """The process of the judges: one solution after another, as long as nothing is left of any of them."""
 
     def __init__(
-        self, orders: socket.socket, reports: Reports, known: dict[str, Any], limits: dict[str, Any]
+        self, orders: socket.socket, reports: Reports, known: dict[str, TextReading], limits: dict[str, Any]
     ) -> None:
         self._orders = orders
         self._reports = reports
-        self._codes = {source: found[:2] for source, found in known.items()}
+        self._readings = known
         self._limits = limits
         self._tests: list[JudgedTest] = []
         self._judge: Judge | None = None
@@ -40,7 +40,9 @@ class Bench:
         """Follow orders until nobody is left to give them."""
         while (order := wire.recv_frame(self._orders)) is not None:
             if order["op"] == "job":
-                self._take_on(order["tests"], order["solution"])
+                self._take_on(order["tests"], order["solution"], order["stateless"])
+            elif order["op"] == "rest":
+                self._let_go()
             elif order["op"] == "inspect":
                 self._in_a_fork(partial(self._inspect, order["s"], order["c"]))
             elif order["own"]:
@@ -49,18 +51,22 @@ class Bench:
                 self._run(order)
                 self._reports.tell({"k": "end", "status": 0}, ring=True)
 
-    def _take_on(self, tests: list[dict[str, Any]], solution: str | None) -> None:
-        """Begin a job; `solution` is its text if it is to be read, to see whether it is stateless."""
-        _, (descriptor,), _, _ = socket.recv_fds(self._orders, 1, 1)
+    def _let_go(self) -> None:
         if self._judge is not None:
             self._judge.close()
+            self._judge = None
+
+    def _take_on(self, tests: list[dict[str, Any]], solution: str | None, stateless: bool) -> None:
+        """Begin a job; `solution` is its text if it is to be read, to see whether it is stateless."""
+        _, (descriptor,), _, _ = socket.recv_fds(self._orders, 1, 1)
+        self._let_go()
         self._tests = [self._test(test) for test in tests]
         allow_cpu(self._limits, sum(len(test.methods) for test in self._tests))
         self._judge = Judge(
             Channel(socket.socket(fileno=descriptor)), self._reports, self._limits, self._tidied
         )
         # A text can bring down whoever parses it: then it is read no more, and does without the fast way.
-        if not self._judge.load(solution is not None and _is_stateless(solution)):
+        if not self._judge.load(stateless or (solution is not None and _is_stateless(solution))):
             self._judge.report_failure()
 
     def _tidied(self) -> bool:
@@ -69,16 +75,11 @@ class Bench:
         return wire.recv_frame(self._orders) is not None
 
     def _test(self, test: dict[str, Any]) -> JudgedTest:
-        """A test from its order; a text that is not compiled here yet comes with its names left open."""
+        """A test from its order, which brings what is known of the text the first time."""
         source = test["s"]
-        code, names = self._codes.get(source) or (None, None)
-        if code is None and test["remember"]:
-            code = compile(source, "<test>", "exec", dont_inherit=True)
-            names = names_in(code)
-            while len(self._codes) >= REMEMBERED:
-                del self._codes[next(iter(self._codes))]
-            self._codes[source] = code, names
-        return JudgedTest(source, test["c"], test["m"], code, names, test["inline"], test["traceless"])
+        if test["read"] is not None:
+            self._readings[source] = TextReading.unpacked(test["read"])
+        return JudgedTest(source, test["c"], test["m"], self._readings.get(source, TextReading()))
 
     def _in_a_fork(self, work: Callable[[], None]) -> None:
         pid = os.fork()
@@ -101,6 +102,10 @@ class Bench:
         judge = self._judge
         if judge is None:
             raise RuntimeError("ordered to run a test before a solution")
+        tests = self._tests[order["first"] : order["last"]]
+        if order["ahead"] and not judge.look_ahead(tests):
+            judge.report_failure()
+            return
         for index in range(order["first"], order["last"]):
             test = self._tests[index]
             keys = test.methods[order["start"] if index == order["first"] else 0 :]
@@ -120,7 +125,7 @@ def bench_main(
     orders: socket.socket,
     reports: socket.socket,
     bell: int,
-    known: dict[str, Any],
+    known: dict[str, TextReading],
     limits: dict[str, Any],
     home: str,
 ) -> None:

@@ -107,6 +107,11 @@ class Owner:
             del self._numbers[id(self._lent.pop(number))]
         self._described.clear()
 
+    def forget(self) -> None:
+        """Take back everything, for another solution."""
+        self._kept = 0
+        self.reset()
+
     def has_lent(self, value: Any) -> bool:
         """Whether the other side holds this very object by number."""
         return id(value) in self._numbers

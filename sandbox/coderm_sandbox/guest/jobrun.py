@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .endings import CPU_TEXT, DETAIL_OF_END, OUR_FAILURE, OUTCOME_OF_END, exit_text
-from .judge import JudgedTest
+from .judgedtest import JudgedTest
 from .pair import Pair, Surroundings, stretch
 from .watch import LOAD_FACTOR, START_SECONDS, WatchEnd
 
@@ -42,6 +42,8 @@ class JobRun:
         self._hopeless = True
         self.readable = len(request.get("solution", "")) <= _READ_CHARACTERS
         """Whether the judge may parse the solution, to see if it is stateless."""
+        self.may_be_hosted = not self._strict
+        """Whether the player may be one that serves others after this solution, if it is harmless."""
         self.spoiled = False
         """Whether the judge of the last pair must not be used again."""
         self._stateless = self._alone = self._together = False
@@ -54,7 +56,7 @@ class JobRun:
         self._fixture = ""
         self._assumed = 0
         self._seconds = 0.0
-        inline = index < len(self._tests) and self._tests[index].inline
+        inline = index < len(self._tests) and self._tests[index].reading.inline
         self._judge = "inline" if inline else "apart"
         self._fast = False
 
@@ -141,6 +143,7 @@ class JobRun:
                 "first": first,
                 "last": max(last, first + 1),
                 "start": len(self._outcomes),
+                "ahead": pair.hosted and together and not used,
                 "fork": fork,
                 "own": fork,
             }
@@ -204,14 +207,19 @@ class JobRun:
         pair.watch.restart()
         self._since = time.monotonic()
         last = command["last"]
+        ahead = command["ahead"]
         while True:
             end = pair.watch.next()
             if end.kind != "message":
+                if ahead:  # nothing is known of the tests yet; where they are run one by one, it will be
+                    self.may_be_hosted = False
+                    return False
                 self._seconds += time.monotonic() - self._since
                 if self._index < last:
                     self._broke(end)
                 return False
             message, kind = end.message, end.message["k"]
+            ahead = ahead and kind in ("lost", "malformed")
             if kind == "end":
                 status = message.get("status")
                 if self._index < last:
@@ -233,7 +241,9 @@ class JobRun:
                 pair.watch.restart()
                 continue
             if kind in ("lost", "malformed"):
-                if self._index < last:
+                if ahead:
+                    self.may_be_hosted = False
+                elif self._index < last:
                     kind, detail = self._why(message, around)
                     self._broke(WatchEnd(kind, {}, detail))
                 return False

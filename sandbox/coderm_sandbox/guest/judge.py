@@ -13,37 +13,23 @@ import random
 import socket
 import sys
 import time
-import types
 import warnings
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from . import canary, runner
+from .ahead import AheadAnswers
 from .channel import Channel, PlayerLostError, WireError
+from .judgedtest import JudgedTest
 from .lending import JudgeOwner
 from .output import CountingSink, redirect
 from .peer import Peer
 from .solution import SOLUTION_MODULES, SolutionModule, Standard, bind, describe
 
-__all__ = ["REMEMBERED", "Judge", "JudgedTest", "Reports"]
+__all__ = ["Judge", "Reports"]
 
-REMEMBERED = 1024
-"""Test texts that are kept compiled."""
 _BELL_AFTER = 64
 _DETAIL = 300
-
-
-class JudgedTest(NamedTuple):
-    """A test as the judge runs it."""
-
-    source: str
-    class_name: str | None
-    methods: list[str]
-    code: types.CodeType | None
-    names: frozenset[str] | None
-    """Names that the text uses; None if that cannot be said."""
-    inline: bool
-    traceless: bool
 
 
 class Reports:
@@ -152,6 +138,20 @@ class Judge:
         self._reports.tell({"k": "load", "o": outcome, "d": detail, "alone": alone is True}, ring=True)
         return bool(outcome == "ok")
 
+    def look_ahead(self, tests: Sequence[JudgedTest]) -> bool:
+        """Have a harmless solution answer what these tests will ask; False if that lost the player."""
+        calls = list({(call.name, call.key): call for test in tests for call in test.reading.calls}.values())
+        ahead = AheadAnswers()
+        try:
+            self._peer.channel.send(["ahead", [[call.name, call.arguments] for call in calls]])
+            ahead.enter(calls, self._peer.expect("ahead")[1])
+        except BaseException as error:  # noqa: BLE001  (as in `load`)
+            self._fail(error)
+            return False
+        self._peer.proxies.ahead = ahead
+        self._reports.tell({"k": "beat"})
+        return True
+
     def _over_limit(self) -> bool:
         return self._flooded or self._sink.exceeded
 
@@ -186,7 +186,7 @@ class Judge:
         try:
             if fork:
                 self._peer.channel.drain()
-            if test.inline:
+            if test.reading.inline:
                 self._run_inline(test, keys)
             else:
                 self._run_apart(test, keys, fork)
@@ -212,14 +212,16 @@ class Judge:
                 self._peer.channel.send(["keep"])
                 self._peer.proxies.keep_all()
                 self._names = names
+                if self._peer.proxies.ahead is not None:
+                    self._peer.proxies.ahead.bind(names, self._peer.proxies.is_function)
         else:
             names = self._names
         module = SolutionModule(self._peer, names)
         for name in SOLUTION_MODULES:
             sys.modules[name] = module
-        code = test.code or compile(test.source, "<test>", "exec", dont_inherit=True)
+        code = test.reading.code or compile(test.source, "<test>", "exec", dont_inherit=True)
         try:
-            bound = bind(names, test.names, module)
+            bound = bind(names, test.reading.names, module)
         except (WireError, PlayerLostError):
             raise
         except BaseException as error:  # noqa: BLE001  (the solution's, for one of its names)

@@ -10,24 +10,19 @@ serves this one, over a socket that the supervisor makes and hands over.
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import os
 import socket
-import types
 from typing import Any
 
 from . import processes, wire
 from .bench import bench_main
 from .endings import OUR_FAILURE
 from .jobrun import JobRun
-from .judge import REMEMBERED, JudgedTest
-from .modes import inline_reason
+from .judgedtest import REMEMBERED, JudgedTest, TextReading, read_text
 from .pair import Pair
 from .playerzygote import RemotePlayer
 from .scratch import Scratch
-from .solution import names_in
-from .traceless import test_is_traceless
 from .watch import Reading, SupervisorGoneError, Watch
 
 __all__ = ["PRELOAD", "JudgeZygote", "warm"]
@@ -42,23 +37,21 @@ _REMEMBERED_CHARACTERS = 1 << 16
 """Longer tests are compiled in the process that runs them, at its cost."""
 
 
-def _read(source: str) -> tuple[types.CodeType | None, frozenset[str] | None, bool, bool, bool]:
-    """Of a test text: code, names used (None: any); whether inline, whether traceless, whether a test."""
-    try:
-        tree = ast.parse(source)
-        code = compile(source, "<test>", "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
-        return None, None, False, False, False
-    inline = bool(inline_reason(tree))
-    return code, names_in(code), inline, not inline and test_is_traceless(tree), True
+def _mode(tests: list[JudgedTest], may_be_hosted: bool) -> str:
+    """How the player is started; see RemotePlayer."""
+    if any(test.reading.inline for test in tests):
+        return "inline"
+    return "host" if may_be_hosted and all(test.reading.traceless for test in tests) else "fork"
 
 
 class _Bench:
     """A forked process of judges and our ends of what it is connected with."""
 
-    def __init__(self, known: dict[str, tuple[Any, ...]], limits: dict[str, Any], home: str) -> None:
+    def __init__(self, known: dict[str, TextReading], limits: dict[str, Any], home: str) -> None:
         self.limits = limits
         self.jobs = 0
+        self.news = 0
+        self._told = set(known)
         self.reports, told = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._orders, ordered = socket.socketpair()
         self.bell, ring = os.pipe()
@@ -78,27 +71,31 @@ class _Bench:
         with contextlib.suppress(OSError):  # it has ended: that shows with the reports
             wire.send_frame(self._orders, command)
 
-    def take_on(self, tests: list[JudgedTest], solution: str | None, channel: socket.socket) -> None:
-        """Hand over the tests of a job and the channel to its player."""
+    def take_on(
+        self, tests: list[JudgedTest], solution: str | None, stateless: bool, channel: socket.socket
+    ) -> None:
+        """Hand over the tests of a job and the channel to its player; see `Bench`."""
         self.order(
             {
                 "op": "job",
                 "solution": solution,
+                "stateless": stateless,
                 "tests": [
-                    {
-                        "s": test.source,
-                        "c": test.class_name,
-                        "m": test.methods,
-                        "inline": test.inline,
-                        "traceless": test.traceless,
-                        "remember": test.code is not None,
-                    }
+                    {"s": test.source, "c": test.class_name, "m": test.methods, "read": self._news(test)}
                     for test in tests
                 ],
             }
         )
         with contextlib.suppress(OSError):
             socket.send_fds(self._orders, [b"c"], [channel.fileno()])
+
+    def _news(self, test: JudgedTest) -> str | None:
+        """What we know of a text, for a process that has not been told yet."""
+        if test.reading.code is None or test.source in self._told:
+            return None
+        self._told.add(test.source)
+        self.news += 1
+        return test.reading.packed()
 
     def close(self) -> None:
         self.reports.close()
@@ -112,7 +109,7 @@ class JudgeZygote:
     def __init__(self, control: socket.socket, scratch: Scratch) -> None:
         self._control = control
         self._scratch = scratch
-        self._known: dict[str, tuple[Any, ...]] = {}
+        self._known: dict[str, TextReading] = {}
         self._base_rss = self._enough = 0
         self._answers: list[dict[str, Any]] = []
         self._bench: _Bench | None = None
@@ -137,15 +134,15 @@ class JudgeZygote:
                 return
 
     def _test(self, test: dict[str, Any]) -> JudgedTest:
-        source = test["s"]
-        if len(source) > _REMEMBERED_CHARACTERS:
-            return JudgedTest(source, test["c"], test["m"], None, None, False, False)
-        if source not in self._known:
-            while len(self._known) >= REMEMBERED:
+        source, reading = test["s"], TextReading()
+        if len(source) <= _REMEMBERED_CHARACTERS:
+            known = self._known.get(source) or read_text(source)
+            if known is None:  # no test at all
+                return JudgedTest(source, test["c"], [])
+            reading = self._known[source] = known
+            while len(self._known) > REMEMBERED:
                 del self._known[next(iter(self._known))]
-            self._known[source] = _read(source)
-        code, names, inline, traceless, is_test = self._known[source]
-        return JudgedTest(source, test["c"], test["m"] if is_test else [], code, names, inline, traceless)
+        return JudgedTest(source, test["c"], test["m"], reading)
 
     def _send(self, message: dict[str, Any]) -> None:
         if "alive" in message:
@@ -165,25 +162,27 @@ class JudgeZygote:
         self._base_rss, self._enough = processes.own_rss(), request["limits"]["memory_mb"] << 20
         inspecting = request["op"] == "inspect"
         if inspecting:
-            tests = [JudgedTest(t["s"], t["c"], [], None, None, False, False) for t in request["tests"]]
+            tests = [JudgedTest(t["s"], t["c"], []) for t in request["tests"]]
         else:
             tests = [self._test(test) for test in request["tests"]]
         run = JobRun(request, tests, self._send)
         clean = True
         while clean and not run.finished():
-            pair = self._start(request, tests, inspecting, run.readable)
+            pair = self._start(request, tests, inspecting, run)
             try:
                 run.drive(pair, self)
             finally:
                 clean = self._settle(keep=not run.spoiled)
                 if not inspecting:
-                    clean = self._player.end() and clean
+                    clean = self._player.end(ordinary=not run.spoiled) and clean
         return clean
 
     def _settle(self, keep: bool) -> bool:
         """After a player: keep the judge where it has nothing of it; False if something stays."""
         bench = self._bench
-        if keep and bench is not None and bench.jobs < _JOBS_PER_JUDGE and self._is_slim(bench):
+        fresh = bench is not None and bench.jobs < _JOBS_PER_JUDGE and bench.news < REMEMBERED
+        if keep and bench is not None and fresh and self._is_slim(bench):
+            bench.order({"op": "rest"})
             clean = processes.kill_strays(bench.pid) and self._scratch.wipe()
             if clean:
                 return True
@@ -199,7 +198,7 @@ class JudgeZygote:
             self._bench.close()
             self._bench = None
 
-    def _start(self, request: dict[str, Any], tests: list[JudgedTest], inspecting: bool, read: bool) -> Pair:
+    def _start(self, request: dict[str, Any], tests: list[JudgedTest], inspecting: bool, run: JobRun) -> Pair:
         limits = request["limits"]
         if self._bench is None or self._bench.limits != limits:
             if self._bench is not None:
@@ -212,15 +211,16 @@ class JudgeZygote:
         others = [self._control] if inspecting else [self._control, self._player.link]
         reading = self._read_alone if inspecting else self._read_both
         watch = Watch(bench.reports, bench.bell, others, limits, reading)
+        hosted = False
         if not inspecting:
             ours, played = socket.socketpair()
             votes = sum(len(test.methods) for test in tests)
-            inline = any(test.inline for test in tests)
-            self._player.start(request["solution"], limits, votes, inline, played)
+            solution, mode = request["solution"], _mode(tests, run.may_be_hosted)
+            hosted = self._player.start(solution, limits, votes, mode, played)
             played.close()
-            bench.take_on(tests, request["solution"] if read else None, ours)
+            bench.take_on(tests, solution if run.readable and not hosted else None, hosted, ours)
             ours.close()
-        return Pair(bench.order, watch)
+        return Pair(bench.order, watch, hosted)
 
     def _read_alone(self) -> Reading:
         ran, waited = processes.descendants_scheduled()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from .judge import JudgedTest
+from .judgedtest import JudgedTest
 from .watch import Watch
 
 __all__ = ["Pair", "Surroundings", "stretch"]
@@ -16,6 +16,8 @@ class Pair(NamedTuple):
 
     order: Callable[[dict[str, Any]], None]
     watch: Watch
+    hosted: bool = False
+    """Whether the player serves harmless solutions one after another."""
 
 
 class Surroundings(Protocol):
@@ -37,6 +39,6 @@ class Surroundings(Protocol):
 def stretch(tests: Sequence[JudgedTest], first: int) -> int:
     """Up to which test, exclusive, a stateless solution may meet them in the same two processes."""
     last = first
-    while last < len(tests) and tests[last].traceless and tests[last].methods and not tests[last].inline:
+    while last < len(tests) and tests[last].reading.traceless and tests[last].methods:
         last += 1
     return last

@@ -150,6 +150,12 @@ class Peer:
         self.proxies.reset()
         self._forgotten.clear()
 
+    def renew(self) -> None:
+        """Forget the other side altogether: the next message is another one's."""
+        self.reset()
+        self._dead = None
+        self._depth = 0
+
     def _settle(self, kept: Any) -> None:
         """After the last answer: forget the containers that the other side has forgotten."""
         if type(kept) is not list or not all(type(number) is int for number in kept):

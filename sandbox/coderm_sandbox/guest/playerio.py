@@ -101,6 +101,20 @@ class PlayerIO:
         self._count = 0
         self._exceeded = False
 
+    def was_quiet(self) -> bool:
+        """Whether nothing was printed; what was is forgotten."""
+        for stream in self._streams:
+            stream.flush()
+        quiet = not (self._count or self._events)
+        self.reset()
+        self._events.clear()
+        return quiet
+
+    def renew(self) -> None:
+        """Be as before the first solution."""
+        self.was_quiet()
+        self._incoming(None)
+
     def written(self, name: str, data: bytes) -> None:
         self._count += len(data)
         if self._count > self.limit:

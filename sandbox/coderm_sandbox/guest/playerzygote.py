@@ -1,7 +1,7 @@
 """The zygote that forks players, and the judges' zygote's view of it. Requests come over one socket:
 
-{"op": "start", "solution", "limits", "votes", "inline"} and then one byte with the player's end of a
-channel; {"op": "reading"}, "forkable", "tidy", "status" and "end", each answered by one frame.
+{"op": "start", "solution", "limits", "votes", "mode"} and then one byte with the player's end of a
+channel; {"op": "hosted"}, "reading", "forkable", "tidy", "status", "rest" and "end": one frame answers each.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from . import processes, wire
 from .endings import OUR_FAILURE
 from .limiting import DESCRIPTORS, settle
 from .player import Player, player_main
+from .playerhost import PlayerHost
 from .scratch import Scratch
 from .warmup import rehearse
 from .watch import Reading, SupervisorGoneError
@@ -55,15 +56,19 @@ class RemotePlayer:
             raise SupervisorGoneError from None
 
     def start(
-        self, solution: str, limits: dict[str, Any], votes: int, inline: bool, channel: socket.socket
-    ) -> None:
-        """Fork a player that loads the solution and answers on the channel."""
-        fields = {"solution": solution, "limits": limits, "votes": votes, "inline": inline}
-        self._send({"op": "start", **fields})
+        self, solution: str, limits: dict[str, Any], votes: int, mode: str, channel: socket.socket
+    ) -> bool:
+        """Have a player load the solution and answer on the channel; True if it is known to be stateless.
+
+        `mode` is "fork"; "inline" if tests will run inside the player; or "host" where no test needs a
+        process of its own, so that a harmless solution need not have one either.
+        """
+        self._send({"op": "start", "solution": solution, "limits": limits, "votes": votes, "mode": mode})
         try:
             socket.send_fds(self.link, [b"c"], [channel.fileno()])
         except OSError:
             raise SupervisorGoneError from None
+        return mode == "host" and bool(self._ask({"op": "hosted"})["ok"])
 
     def reading(self) -> Reading:
         """What the player's processes use."""
@@ -83,9 +88,13 @@ class RemotePlayer:
         """The wait status of a player that ended by itself."""
         return self._ask({"op": "status"})["status"]  # type: ignore[no-any-return]
 
-    def end(self) -> bool:
-        """Kill the player with all it started and empty its scratch; False if something stays."""
-        return bool(self._ask({"op": "end"})["ok"])
+    def end(self, ordinary: bool) -> bool:
+        """Kill the player with all it started and empty its scratch; False if something stays.
+
+        A player that serves one solution after another stays after an ordinary end, to which belongs that
+        the judge has closed the channel.
+        """
+        return bool(self._ask({"op": "rest" if ordinary else "end"})["ok"])
 
 
 class PlayerZygote:
@@ -100,7 +109,10 @@ class PlayerZygote:
         self._base_rss = self._enough = 0
         self._player = Player()
         self._limits: dict[str, Any] = {}
+        self._host: PlayerHost | None = None
         self._answers = {
+            "hosted": lambda: {"ok": self._host is not None},
+            "rest": self._rest,
             "reading": self._reading,
             "forkable": self._forkable,
             "tidy": self._tidy,
@@ -123,8 +135,13 @@ class PlayerZygote:
         if request["limits"] != self._limits:
             self._limits = request["limits"]
             settle(self._limits, self._scratch.home)
+            self._dismiss()
         self._base_rss, self._enough = processes.own_rss(), request["limits"]["memory_mb"] << 20
         self._status = None
+        if request["mode"] == "host" and self._is_hosted(request, descriptor):
+            os.close(descriptor)
+            return
+        self._dismiss()  # what might do anything is never beside what is still to serve others
         pid = os.fork()
         if pid == 0:
             try:
@@ -134,6 +151,17 @@ class PlayerZygote:
                 os._exit(OUR_FAILURE)
         os.close(descriptor)
         self._pid = pid
+
+    def _is_hosted(self, request: dict[str, Any], descriptor: int) -> bool:
+        if self._host is None:
+            self._host = PlayerHost(self._player, self._limits)
+        self._pid = self._host.pid
+        return self._host.takes(request, descriptor)
+
+    def _dismiss(self) -> None:
+        if self._host is not None:
+            self._host.end()
+            self._host = None
 
     def _reading(self) -> dict[str, Any]:
         used = processes.usage(self._base_rss, self._enough)
@@ -160,7 +188,16 @@ class PlayerZygote:
                 time.sleep(0.001)
         return {"status": self._status}
 
+    def _rest(self) -> dict[str, Any]:
+        """After an ordinary end: keep a process that serves many, if it is fit for the next one."""
+        if self._host is None or not self._host.is_idle():
+            return self._end()
+        if processes.rss(self._pid) - self._base_rss > self._enough // 8:
+            return self._end()
+        return self._tidy()
+
     def _end(self) -> dict[str, Any]:
+        self._dismiss()
         return {"ok": processes.kill_all() and self._scratch.wipe()}
 
 

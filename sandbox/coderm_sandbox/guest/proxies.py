@@ -14,11 +14,13 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from . import shells
 from .channel import WireError
 from .standins import class_members, function_members, new_class, type_members
 from .tables import EXCEPTION_MODULES, FIXED_PAYLOADS, MUTABLE_PAYLOADS, SAFE_TYPES, builtin_base
 
 if TYPE_CHECKING:
+    from .ahead import AheadAnswers
     from .peer import Peer
 
 __all__ = ["Proxies"]
@@ -53,6 +55,8 @@ class Proxies:
         self._kept: tuple[dict[int, Any], dict[int, int], set[int]] = ({}, {}, set())
         self.assigned: set[tuple[int, str]] = set()
         """(id, name) of the attributes that were set on stand-ins here."""
+        self.ahead: AheadAnswers | None = None
+        """What calls of a harmless solution's functions give."""
         self.by_handle = False
         """Whether something of what happened since the last reset rests on the other side's word."""
 
@@ -82,6 +86,10 @@ class Proxies:
         """Whether this is an instance of the other side's that has no plain value."""
         return id(value) in self._handles
 
+    def is_function(self, value: Any) -> bool:
+        """Whether this stands for a function of the other side's."""
+        return type(value) is self._functions
+
     def raised(self, error: BaseException) -> None:
         self._raised[id(error)] = error
 
@@ -92,6 +100,9 @@ class Proxies:
     # What stand-ins call
 
     def call(self, proxy: Any, values: tuple[Any, ...], names: dict[str, Any]) -> Any:
+        known = None if names or self.ahead is None else self.ahead.find(proxy, values)
+        if known is not None:
+            return known[0]
         return self.ask("call", proxy, "\0".join(names), *values, *names.values())
 
     def method(self, proxy: Any, name: str, values: tuple[Any, ...], names: dict[str, Any]) -> Any:
@@ -118,9 +129,9 @@ class Proxies:
             "H": self._instance,
             "P": self._fixed,
             "PM": self._mutable,
-            "G": lambda n: self._shell(n, _generator),
-            "A": lambda n: self._shell(n, _coroutine),
-            "AG": lambda n: self._shell(n, _async_generator),
+            "G": lambda n: self._shell(n, shells.generator),
+            "A": lambda n: self._shell(n, shells.coroutine),
+            "AG": lambda n: self._shell(n, shells.async_generator),
             "X": self._exception,
             "sx": self._standard_exception,
             "XH": self._own_exception,
@@ -136,6 +147,11 @@ class Proxies:
         if handle:
             self._handles.add(id(proxy))
         return proxy
+
+    def keep_number(self, name: Any, number: int) -> None:
+        """Let an object of ours stand for one of the other side's in requests, and for nothing else."""
+        self._keep(-number - 1, name)
+        self._numbers[id(name)] = number
 
     def _known(self, number: Any) -> Any:
         if type(number) is not int or number < 0:
@@ -265,54 +281,3 @@ def _make_exception(kind: type, arguments: list[Any]) -> BaseException:
         error = builtin.__new__(kind)
     BaseException.__setattr__(error, "args", tuple(arguments))
     return error  # type: ignore[no-any-return]
-
-
-class _Number:
-    """Names an object of the other side that has no stand-in of its own."""
-
-    def __init__(self, proxies: Proxies, number: int) -> None:
-        proxies._keep(-number - 1, self)
-        proxies._numbers[id(self)] = number
-
-
-def _generator(proxies: Proxies, number: int) -> Any:
-    return _run_generator(proxies, _Number(proxies, number))
-
-
-def _run_generator(proxies: Proxies, target: Any) -> Any:
-    step: tuple[Any, ...] = ("send", None)
-    while True:
-        try:
-            value = proxies.ask(step[0], target, *step[1:])
-        except StopIteration as stop:
-            return stop.value
-        try:
-            step = ("send", (yield value))
-        except GeneratorExit:
-            if proxies.node(target) is not None:  # else it is only being forgotten
-                proxies.ask("close", target)
-            raise
-        except BaseException as error:  # noqa: BLE001  (thrown in by the test: the other side's to handle)
-            step = ("throw", error)
-
-
-def _coroutine(proxies: Proxies, number: int) -> Any:
-    return _run_coroutine(proxies, _Number(proxies, number))
-
-
-async def _run_coroutine(proxies: Proxies, target: Any) -> Any:
-    return proxies.ask("await", target)
-
-
-def _async_generator(proxies: Proxies, number: int) -> Any:
-    return _run_async_generator(proxies, _Number(proxies, number))
-
-
-async def _run_async_generator(proxies: Proxies, target: Any) -> Any:
-    step: tuple[Any, ...] = ("asend", None)
-    while True:
-        try:
-            value = proxies.ask("await", proxies.ask(step[0], target, *step[1:]))
-        except StopAsyncIteration:
-            return
-        step = ("asend", (yield value))

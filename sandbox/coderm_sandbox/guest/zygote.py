@@ -19,6 +19,9 @@ from .scratch import Scratch
 
 __all__ = ["main"]
 
+_GARBAGE = 10_000
+"""Objects made before Python looks for cycles among them; parsing alone makes hundreds."""
+
 
 def _become(uid: int) -> None:
     """Leave root for a uid that owns nothing on this host (only where bubblewrap started us as root)."""
@@ -61,6 +64,7 @@ def _serve(control: socket.socket, scratch: Scratch) -> None:
     zygote = role.warm(control, scratch)
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_GARBAGE, 10, 10)
     hello = {"ready": True, "python": sys.version.split()[0], "rss": processes.own_rss()}
     wire.send_frame(control, hello)
     null = os.open(os.devnull, os.O_RDWR)
