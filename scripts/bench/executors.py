@@ -79,6 +79,16 @@ async def prepare(pool: SandboxPool, problems: Sequence[Problem]) -> list[tuple[
     return await asyncio.gather(*(inspected(problem) for problem in problems))
 
 
+async def _warm(pool: SandboxPool, workers: int) -> float:
+    """Have every worker for numpy started too, as one would be by the first such solution; seconds."""
+    began = time.perf_counter()
+    text = "import unittest\nclass T(unittest.TestCase):\n    def test_a(self):\n        f()\n"
+    (found,) = await pool.inspect([Test(text)])
+    job = Job("import numpy\ndef f():\n    pass\n", (Test(text, methods=found.methods),))
+    await asyncio.gather(*(pool.run(job) for _ in range(workers)))
+    return time.perf_counter() - began
+
+
 async def _run_pool(problems: Sequence[Problem], workers: int, limit: float) -> Run:
     began = time.perf_counter()
     limits = Limits(timeout=limit, memory_mb=MEMORY_MB, hang_limit=0)
@@ -86,6 +96,8 @@ async def _run_pool(problems: Sequence[Problem], workers: int, limit: float) -> 
         ready = time.perf_counter() - began
         tests = await prepare(pool, problems)
         prepared = time.perf_counter() - began - ready
+        numpy = any("numpy" in solution for problem in problems for solution in problem.solutions)
+        numpy_ready = await _warm(pool, workers) if numpy else 0.0
         jobs = [Job(text, own) for p, own in zip(problems, tests, strict=True) for text in p.solutions]
         rss = resident(pool.worker_pids())
         results: list[Any] = [None] * len(jobs)
@@ -113,6 +125,7 @@ async def _run_pool(problems: Sequence[Problem], workers: int, limit: float) -> 
             facts={
                 "rss_mb": rss / workers / 2**20,
                 "ready_s": ready,
+                "numpy_ready_s": numpy_ready,
                 "prepare_s": prepared,
                 "judge": dict(collections.Counter(result.judge for result in flat)),
                 "isolation": pool.description,
@@ -123,7 +136,9 @@ async def _run_pool(problems: Sequence[Problem], workers: int, limit: float) -> 
 
 
 def run_pool(problems: Sequence[Problem], workers: int, cores: set[int], limit: float) -> Run:
-    """Our pool, on these cores together with us. Starting it and inspecting the tests is not in `seconds`.
+    """Our pool, on these cores together with us. Its start is not in `seconds`.
+
+    Nor is that of its zygotes for numpy, nor the inspection of the tests.
 
     A pair's seconds are those that the worker reports. A job's are from when a worker was free for it.
     """

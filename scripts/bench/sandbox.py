@@ -14,7 +14,8 @@ how they were chosen. Measured in turn, --repeat times:
   pool, 2 workers, 2 cores  ours
 
 baselines.py holds the others. They run model output, so they are started inside bubblewrap too, each once
-per round and outside the clock; so are our pool's start and the inspection of its tests, both reported.
+per round and outside the clock; so are our pool's start, with the zygotes for solutions that import numpy
+where there are any, and the inspection of its tests, all reported.
 Every verdict (pass or not) is compared with that of a fresh interpreter for the pair, which is computed
 once and remembered in out/bench/reference.json. If the pool disagrees, the exit code is 1.
 
@@ -103,12 +104,13 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     report("Without endless loops", runs, wrong)
     result = {"pairs": len(truth), "pass_share": round(share, 3), **summary(runs, wrong)}
     facts_of_pool = [run.facts for run in runs["pool"]]
-    for key in ("rss_mb", "ready_s", "prepare_s"):
+    for key in ("rss_mb", "ready_s", "numpy_ready_s", "prepare_s"):
         result[key] = round(statistics.median(one[key] for one in facts_of_pool), 3)
     result |= {key: facts_of_pool[-1][key] for key in ("judge", "isolation")}
     result["workers_replaced"] = sum(one["workers_replaced"] for one in facts_of_pool)
     print(
         f"pool: ready in {spread([one['ready_s'] for one in facts_of_pool], 3)} s, "
+        f"for numpy in {result['numpy_ready_s']:.3f} s, "
         f"{result['rss_mb']:.1f} MiB resident per worker, tests inspected in {result['prepare_s']:.2f} s, "
         f"judge {result['judge']}, {result['isolation']}"
     )
