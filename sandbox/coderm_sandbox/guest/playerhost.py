@@ -1,7 +1,8 @@
 """One process for many harmless solutions, one after another (harmless.py): no fork, no exit for each.
 
 It lives only as long as nothing else runs beside it: the zygote ends it before it forks a player for a
-solution that is not known to be harmless, and after any end that is not the ordinary one.
+solution that is not known to be harmless, and after any end that is not the ordinary one. If its very first
+solution is not harmless it becomes the player of that one and of no other.
 """
 
 from __future__ import annotations
@@ -9,23 +10,21 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import processes, wire
 from .channel import PlayerLostError, WireError
 from .endings import OUR_FAILURE
 from .harmless import harmless_code
 from .limiting import allow_cpu, close_others
-
-if TYPE_CHECKING:
-    from .player import Player
+from .player import Player, player_main
 
 __all__ = ["PlayerHost"]
 
 _JOBS = 256
 _ANSWER_SECONDS = 5.0
 """How long it may take to read a solution, and to let go of one whose judge has gone."""
-_YES, _NO, _IDLE = b"y", b"n", b"i"
+_YES, _NO, _ONCE, _IDLE = b"y", b"n", b"o", b"i"
 
 
 class PlayerHost:
@@ -45,17 +44,24 @@ class PlayerHost:
         orders.close()
         self._orders.settimeout(_ANSWER_SECONDS)
 
-    def takes(self, request: dict[str, Any], channel: int) -> bool:
-        """Whether it serves this solution on the channel; if not, or if it died of it, a fork has to."""
+    def takes(self, request: dict[str, Any], channel: int) -> str:
+        """How it serves this solution: "many" for as one of many, "once", or "" for not at all.
+
+        After "once" the process is like any fork for one solution, and this object is closed.
+        """
         self._jobs += 1
         try:
             wire.send_frame(self._orders, {"solution": request["solution"], "votes": request["votes"]})
-            if self._orders.recv(1) != _YES:
-                return False
+            answer = self._orders.recv(1)
+            if answer not in (_YES, _ONCE):
+                return ""
             socket.send_fds(self._orders, [b"c"], [channel])
         except OSError:
-            return False
-        return True
+            return ""
+        if answer == _YES:
+            return "many"
+        self._orders.close()
+        return "once"
 
     def is_idle(self) -> bool:
         """Whether it has let go of its solution and is fit for another one."""
@@ -75,6 +81,7 @@ def _serve(player: Player, orders: socket.socket, limits: dict[str, Any]) -> Non
     """Serve solutions until the zygote has gone."""
     processes.die_with_parent()
     close_others(orders.fileno())
+    fresh = True
     while (order := wire.recv_frame(orders)) is not None:
         try:
             code = harmless_code(order["solution"])
@@ -82,12 +89,15 @@ def _serve(player: Player, orders: socket.socket, limits: dict[str, Any]) -> Non
             code = None  # no program: nothing of it will run
         else:
             if code is None:
+                if fresh:
+                    _become_player(player, orders, {**order, "limits": limits, "mode": "fork"})
+                    return
                 orders.sendall(_NO)
                 continue
+        fresh = False
         orders.sendall(_YES)
-        _, (descriptor,), _, _ = socket.recv_fds(orders, 1, 1)
-        allow_cpu(limits, order["votes"])
-        with socket.socket(fileno=descriptor) as channel:
+        with _channel(orders) as channel:
+            allow_cpu(limits, order["votes"])
             player.connect(channel, limits, inline=False)
             try:
                 if player.load(order["solution"], code):
@@ -96,3 +106,15 @@ def _serve(player: Player, orders: socket.socket, limits: dict[str, Any]) -> Non
                 pass  # its judge has let go of it
         player.renew()
         orders.sendall(_IDLE)
+
+
+def _become_player(player: Player, orders: socket.socket, request: dict[str, Any]) -> None:
+    orders.sendall(_ONCE)
+    channel = _channel(orders)
+    orders.close()
+    player_main(player, channel, request)
+
+
+def _channel(orders: socket.socket) -> socket.socket:
+    _, (descriptor,), _, _ = socket.recv_fds(orders, 1, 1)
+    return socket.socket(fileno=descriptor)

@@ -138,25 +138,27 @@ class PlayerZygote:
             self._dismiss()
         self._base_rss, self._enough = processes.own_rss(), request["limits"]["memory_mb"] << 20
         self._status = None
-        if request["mode"] == "host" and self._is_hosted(request, descriptor):
-            os.close(descriptor)
-            return
-        self._dismiss()  # what might do anything is never beside what is still to serve others
-        pid = os.fork()
-        if pid == 0:
-            try:
-                os.setsid()
-                player_main(self._player, socket.socket(fileno=descriptor), request)
-            finally:
-                os._exit(OUR_FAILURE)
+        if request["mode"] == "host":
+            self._offer(request, descriptor)
+        if request["mode"] != "host" or not self._pid:
+            self._dismiss()  # what might do anything is never beside what is still to serve others
+            self._pid = os.fork()
+            if self._pid == 0:
+                try:
+                    os.setsid()
+                    player_main(self._player, socket.socket(fileno=descriptor), request)
+                finally:
+                    os._exit(OUR_FAILURE)
         os.close(descriptor)
-        self._pid = pid
 
-    def _is_hosted(self, request: dict[str, Any], descriptor: int) -> bool:
+    def _offer(self, request: dict[str, Any], descriptor: int) -> None:
+        """Have the process for harmless solutions take this one, if that is what it is."""
         if self._host is None:
             self._host = PlayerHost(self._player, self._limits)
-        self._pid = self._host.pid
-        return self._host.takes(request, descriptor)
+        taken = self._host.takes(request, descriptor)
+        self._pid = self._host.pid if taken else 0
+        if taken == "once":
+            self._host = None
 
     def _dismiss(self) -> None:
         if self._host is not None:
