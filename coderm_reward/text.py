@@ -6,7 +6,7 @@ import re
 
 from coderm_reward.source import MAX_SOURCE_CHARS
 
-__all__ = ["MAX_ANSWER_CHARS", "answer_text", "prompt_key"]
+__all__ = ["MAX_ANSWER_CHARS", "answer_text", "prompt_key", "storable"]
 
 MAX_ANSWER_CHARS = 2 * MAX_SOURCE_CHARS
 """An answer is read this far; thoughts before it do not count."""
@@ -15,6 +15,15 @@ MAX_ANSWER_CHARS = 2 * MAX_SOURCE_CHARS
 def prompt_key(text: str) -> str:
     """Return a prompt's text with each run of white space as one space: how prompts are found by text."""
     return " ".join(text.split())
+
+
+def storable(text: str) -> str:
+    """Return text that UTF-8, and so every file, can hold: lone surrogates become U+FFFD."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 _TOKEN = re.compile(

@@ -8,6 +8,8 @@ import json
 import re
 from typing import Any
 
+from coderm_reward.text import storable
+
 __all__ = ["MAX_DEPTH", "json_text", "parse_row", "without_surrogates"]
 
 MAX_DEPTH = 100
@@ -57,7 +59,7 @@ def json_text(value: Any) -> str:
 def without_surrogates(value: Any) -> Any:
     """Return JSON-like data with every lone surrogate (text that UTF-8 cannot hold) replaced by U+FFFD."""
     if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return storable(value)
     if isinstance(value, dict):
         return {without_surrogates(key): without_surrogates(item) for key, item in value.items()}
     if isinstance(value, list):

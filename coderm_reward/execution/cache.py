@@ -22,6 +22,7 @@ from typing import Protocol
 
 import msgspec
 
+from coderm_reward.text import storable
 from coderm_sandbox import SANDBOX_VERSION, Limits, Outcome, Test, TestResult
 
 __all__ = [
@@ -55,8 +56,8 @@ class KnownResult(msgspec.Struct, frozen=True, array_like=True):
     @classmethod
     def of(cls, result: TestResult) -> KnownResult:
         """What to keep; lone surrogates, which no file can hold, become U+FFFD in its detail."""
-        detail = result.detail.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return cls(result.outcome, tuple(result.methods.values()), result.judge, result.seconds, detail)
+        methods = tuple(result.methods.values())
+        return cls(result.outcome, methods, result.judge, result.seconds, storable(result.detail))
 
     def result(self, test: Test) -> TestResult:
         """The result that it was kept of, given its test."""

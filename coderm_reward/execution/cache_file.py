@@ -9,13 +9,11 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from coderm_reward.errors import OutputError
 from coderm_reward.execution.cache import (
     KnownResult,
     MemoryCache,
@@ -24,20 +22,23 @@ from coderm_reward.execution.cache import (
     decode_known,
     encode_known,
 )
+from coderm_reward.sqlite_file import FileKind, open_file, transaction
 
 __all__ = ["FileCache", "open_cache"]
 
-_APPLICATION = 0x43524D56
-"""SQLite's application_id of our files: CRMV."""
-_VERSION = 1
-_PATIENCE = 30.0
-"""Seconds that another process may hold the file."""
-_CHECKED_BYTES = 256 << 20
-"""A file of up to this size is checked page by page when it is opened."""
 _TESTS_A_QUERY = 500
-_TABLE = """CREATE TABLE verdicts (
+_KIND = FileKind(
+    name="verdict cache",
+    option="--verdict-cache",
+    application=0x43524D56,  # CRMV
+    version=1,
+    schema=(
+        """CREATE TABLE verdicts (
     solution BLOB NOT NULL, test BLOB NOT NULL, result BLOB NOT NULL, PRIMARY KEY (solution, test)
-) WITHOUT ROWID"""
+) WITHOUT ROWID""",
+    ),
+    checked_bytes=256 << 20,
+)
 _log = logging.getLogger("coderm_reward")
 
 
@@ -65,65 +66,7 @@ class FileCache:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
-        try:
-            self._connection = connection = sqlite3.connect(
-                path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
-            )
-            self._check(connection)
-            self._prepare(connection)
-        except sqlite3.OperationalError as error:
-            self.close()
-            raise self._unusable(f"cannot be opened ({error})") from None
-        except sqlite3.DatabaseError as error:
-            self.close()
-            raise self._unusable(f"is damaged, or no verdict cache ({error})") from None
-        except OutputError:
-            self.close()
-            raise
-
-    def _check(self, connection: sqlite3.Connection) -> None:
-        """Refuse what is not ours to write to, without writing."""
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if application != _APPLICATION and (application or tables):
-            raise self._unusable("is a database of another kind")
-        if version > _VERSION:
-            raise self._unusable(f"was written by a newer version of coderm-reward (format {version})")
-        if tables:
-            connection.execute("SELECT solution, test, result FROM verdicts LIMIT 1").fetchone()
-        if self._path.stat().st_size <= _CHECKED_BYTES:
-            (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-            if said != "ok":
-                raise self._unusable("is damaged")
-
-    def _unusable(self, why: str) -> OutputError:
-        return OutputError(
-            f"The verdict cache {self._path} {why}; name another file with --verdict-cache or remove it."
-        )
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        """Make the table where there is none, whoever comes first, and turn on write-ahead mode."""
-        connection.execute("BEGIN IMMEDIATE")
-        with connection:
-            if connection.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION:
-                connection.execute(_TABLE)
-                connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-                connection.execute(f"PRAGMA user_version = {_VERSION}")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-            except sqlite3.OperationalError:  # another process is at it, and SQLite may not wait here
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
-                continue
-            if mode != "wal":
-                raise self._unusable("is in a place without shared memory, such as a network file system")
-            return
+        self._connection: sqlite3.Connection | None = open_file(_KIND, path)
 
     def find(self, solutions: Collection[str], tests: Collection[str]) -> dict[Pair, KnownResult]:
         names = {bytes.fromhex(test): test for test in tests}
@@ -145,8 +88,7 @@ class FileCache:
             if self._connection is None or not rows:
                 return
             try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                with self._connection:
+                with transaction(self._connection):
                     self._connection.executemany("INSERT OR IGNORE INTO verdicts VALUES (?, ?, ?)", rows)
             except sqlite3.Error as error:
                 self._give_up(error)
