@@ -41,6 +41,8 @@ class FileKind(NamedTuple):
     """The statements that make its tables."""
     checked_bytes: int
     """A file of up to this size is checked page by page when it is opened."""
+    page_bytes: int = 4096
+    """Of a new file: several rows should fit."""
 
     def unusable(self, path: Path, why: str) -> OutputError:
         """The error for a file that cannot be used."""
@@ -227,6 +229,7 @@ def _make_tables(kind: FileKind, connection: sqlite3.Connection) -> None:
 def _prepare(kind: FileKind, path: Path, connection: sqlite3.Connection) -> None:
     """Make the tables where there are none, whoever comes first, and turn on write-ahead mode."""
     if connection.execute("PRAGMA application_id").fetchone()[0] != kind.application:
+        connection.execute(f"PRAGMA page_size = {kind.page_bytes}")
         with transaction(connection):
             if connection.execute("PRAGMA application_id").fetchone()[0] != kind.application:
                 _make_tables(kind, connection)

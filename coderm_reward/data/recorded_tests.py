@@ -13,20 +13,37 @@ are. Rows of the same prompt are put together, in order. These files are ours, s
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from coderm_reward.data.chat import messages_from_value, prompt_hash, question
-from coderm_reward.data.files import BadRow, InputFile, expand_inputs, read_rows
+from coderm_reward.data.files import BadRow, expand_inputs, read_rows
 from coderm_reward.data.records import RECORD_VERSION
 from coderm_reward.errors import InputError
 from coderm_reward.text import prompt_key
 from coderm_reward.types import RecordedSuite, UnitTest
 
-__all__ = ["read_recorded_tests"]
+__all__ = ["RecordedRow", "malformed_row", "read_recorded_rows", "read_recorded_tests"]
+
+
+class RecordedRow(msgspec.Struct, frozen=True):
+    """One row of recorded tests, as it stands in its file."""
+
+    where: str
+    """`file:line`."""
+    keys: tuple[str, ...]
+    """What names its prompt: prompt hash, task id, hash of the prompt; at least one of them."""
+    prompt_hash: str | None
+    task_id: str | None
+    question: str
+    """Text of the prompt's question; empty if the row does not have it."""
+    responses: tuple[str, ...]
+    tests: tuple[UnitTest, ...]
+    """Ready tests of a group record."""
+    columns: dict[str, Any]
 
 
 def read_recorded_tests(paths: Sequence[Path]) -> dict[str, RecordedSuite]:
@@ -38,33 +55,47 @@ def read_recorded_tests(paths: Sequence[Path]) -> dict[str, RecordedSuite]:
         InputError: a missing or empty file, or a malformed row (with file and line).
     """
     suites = _Suites()
+    for row in read_recorded_rows(paths):
+        try:
+            suites.add(row)
+        except ValueError as error:
+            raise malformed_row(row.where, str(error)) from None
+    return suites.by_key()
+
+
+def read_recorded_rows(paths: Sequence[Path]) -> Iterator[RecordedRow]:
+    """Yield the rows of all files in order.
+
+    Raises:
+        InputError: as read_recorded_tests.
+    """
     for file in expand_inputs(paths):
         rows = 0
         bad: BadRow | None = None
         is_record = False
         for row in read_rows(file):
             if bad is not None:
-                raise _malformed(file, bad.line, bad.reason)
+                raise malformed_row(bad.where, bad.reason)
             if isinstance(row, BadRow):
                 bad = row
                 continue
             rows += 1
             is_record = "version" in row.columns
+            where = f"{file.label}:{row.line}"
             try:
-                suites.add(row.columns)
+                found = _row(where, row.columns)
             except ValueError as error:
-                raise _malformed(file, row.line, str(error)) from None
+                raise malformed_row(where, str(error)) from None
+            yield found
         if bad is not None and not is_record:  # the last of the group records may be cut off by a kill
-            raise _malformed(file, bad.line, bad.reason)
+            raise malformed_row(bad.where, bad.reason)
         if not rows:
             raise InputError(f"{file.label} holds no tests; write one JSON object a line, one prompt each.")
-    return suites.by_key()
 
 
-def _malformed(file: InputFile, line: int, reason: str) -> InputError:
-    return InputError(
-        f"{file.label}:{line} cannot be used as tests: {reason}; correct this row or remove it."
-    )
+def malformed_row(where: str, reason: str) -> InputError:
+    """The error for a row that cannot be used, `where` being `file:line`."""
+    return InputError(f"{where} cannot be used as tests: {reason}; correct this row or remove it.")
 
 
 class _Suites:
@@ -75,11 +106,10 @@ class _Suites:
         self._texts: dict[str, _Entry | None] = {}
         self._count = itertools.count()
 
-    def add(self, row: Mapping[str, Any]) -> None:
+    def add(self, row: RecordedRow) -> None:
         """Add one row; ValueError says what is wrong with it."""
-        keys, text = _keys(row)
-        responses, tests = _contents(row)
-        known = list(dict.fromkeys(self._entries[key] for key in keys if key in self._entries))
+        text = prompt_key(row.question)
+        known = list(dict.fromkeys(self._entries[key] for key in row.keys if key in self._entries))
         entry = known[0] if known else _Entry()
         if text and any(other.text not in ("", text) for other in known):
             raise ValueError("its task_id belongs to a row with another prompt")
@@ -88,8 +118,8 @@ class _Suites:
             entry.rows += other.rows
             for table in (self._entries, self._texts):
                 table.update({key: entry for key, value in table.items() if value is other})
-        entry.rows.append((next(self._count), responses, tests))
-        self._entries.update(dict.fromkeys(keys, entry))
+        entry.rows.append((next(self._count), row.responses, row.tests))
+        self._entries.update(dict.fromkeys(row.keys, entry))
         if text:
             self._texts[text] = entry if self._texts.get(text, entry) is entry else None
 
@@ -103,7 +133,7 @@ class _Entry:
     """What was read for one prompt so far: number, responses and ready tests of each row."""
 
     def __init__(self) -> None:
-        self.rows: list[tuple[int, list[str], list[UnitTest]]] = []
+        self.rows: list[tuple[int, tuple[str, ...], tuple[UnitTest, ...]]] = []
         self.text = ""
 
     def suite(self) -> RecordedSuite:
@@ -116,28 +146,35 @@ class _Entry:
         return RecordedSuite(responses, tuple(tests.values()))
 
 
-def _keys(row: Mapping[str, Any]) -> tuple[list[str], str]:
-    """Return the prompt hash and task id of a row, and its text key (empty without a prompt)."""
-    keys: list[str] = []
-    text = ""
-    hashed, task_id, prompt = (row.get(name) for name in ("prompt_hash", "task_id", "prompt"))
-    if hashed is not None:
-        if not isinstance(hashed, str) or not hashed:
-            raise ValueError(f"prompt_hash must be text, not {hashed!r}")
-        keys.append(hashed)
+def _row(where: str, columns: dict[str, Any]) -> RecordedRow:
+    """Read one row; ValueError says what is wrong with it."""
+    hashed, task_id, prompt = (columns.get(name) for name in ("prompt_hash", "task_id", "prompt"))
+    asked = columns["question"] if isinstance(columns.get("question"), str) else ""
+    if hashed is not None and (not isinstance(hashed, str) or not hashed):
+        raise ValueError(f"prompt_hash must be text, not {hashed!r}")
     if task_id is not None:
         if isinstance(task_id, bool) or not isinstance(task_id, (str, int)) or task_id == "":
             raise ValueError(f"task_id must be text or a whole number, not {task_id!r}")
-        keys.append(str(task_id))
+        task_id = str(task_id)
+    hash_of_prompt = None
     if prompt is not None:
         messages = messages_from_value(prompt)
-        keys.append(prompt_hash(messages))
-        text = prompt_key(question(messages))
+        hash_of_prompt = prompt_hash(messages)
+        asked = question(messages) or asked
+    keys = tuple(dict.fromkeys(key for key in (hashed, task_id, hash_of_prompt) if key is not None))
     if not keys:
         raise ValueError("it needs prompt_hash, task_id or prompt to say which prompt its tests are for")
-    if isinstance(row.get("question"), str):
-        text = text or prompt_key(row["question"])
-    return list(dict.fromkeys(keys)), text
+    responses, tests = _contents(columns)
+    return RecordedRow(
+        where=where,
+        keys=keys,
+        prompt_hash=hashed or hash_of_prompt,
+        task_id=task_id,
+        question=asked,
+        responses=tuple(responses),
+        tests=tuple(tests),
+        columns=columns,
+    )
 
 
 def _contents(row: Mapping[str, Any]) -> tuple[list[str], list[UnitTest]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -20,7 +20,7 @@ from coderm_reward.data.json_rows import json_text
 from coderm_reward.errors import OutputError
 from coderm_reward.types import RewardOutput
 
-__all__ = ["PREFIX", "check_place", "check_writable", "write_scored"]
+__all__ = ["PREFIX", "check_place", "check_writable", "write_json_rows", "write_scored"]
 
 PREFIX = "coderm_"
 
@@ -89,13 +89,32 @@ def write_scored(
         if path.name.endswith(".parquet"):
             notes += _write_parquet(temporary, names, rows, rewards, column_types or {})
         else:
-            _write_lines(temporary, rows, rewards, packed=path.name.endswith(".gz"))
+            lines = (_without_ours(row) | _ours(row, rewards) for row in rows)
+            _write_lines(temporary, lines, packed=path.name.endswith(".gz"))
         os.replace(temporary, path)
     except (OSError, pa.ArrowException) as error:
         raise _unwritable(path, error) from None
     finally:
         temporary.unlink(missing_ok=True)
     return notes
+
+
+def write_json_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Write JSON lines, packed if the name ends in .gz; return their number. It appears whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    check_place(path)
+    temporary = _temporary(path)
+    try:
+        count = _write_lines(temporary, rows, packed=path.name.endswith(".gz"))
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return count
 
 
 def _temporary(path: Path) -> Path:
@@ -116,19 +135,23 @@ def _ours(row: InputRow, rewards: Mapping[int, RewardOutput]) -> dict[str, Any]:
     }
 
 
-def _write_lines(
-    path: Path, rows: Sequence[InputRow], rewards: Mapping[int, RewardOutput], packed: bool
-) -> None:
+def _without_ours(row: InputRow) -> dict[str, Any]:
+    return {name: value for name, value in row.columns.items() if name not in _OURS}
+
+
+def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]], packed: bool) -> int:
+    count = 0
     with path.open("wb") as raw:
         # Without name and time, equal rows give equal files.
         packer = gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) if packed else None
         stream = cast(IO[bytes], packer or raw)
         for row in rows:
-            columns = {name: value for name, value in row.columns.items() if name not in _OURS}
-            stream.write(json_text({**columns, **_ours(row, rewards)}).encode("utf-8") + b"\n")
+            count += 1
+            stream.write(json_text(row).encode("utf-8") + b"\n")
         if packer is not None:
             packer.close()
         _sync(raw)
+    return count
 
 
 def _write_parquet(

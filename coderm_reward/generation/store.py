@@ -16,30 +16,20 @@ power cut the last seconds may be missing.
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
-from coderm_reward.generation import store_leases as leases
 from coderm_reward.generation import store_rows as rows
+from coderm_reward.generation.store_claims import Claims, Writer
 from coderm_reward.generation.store_file import MEMORY, StoreFile
 from coderm_reward.generation.store_leases import Key
 from coderm_reward.generation.stored import NEXT_SLOT, StoredResponse, StoredSuite
 from coderm_reward.types import Problem
 
 __all__ = ["SuiteStore"]
-
-_T = TypeVar("_T")
-_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
-"""Seconds between two looks at what another process does: at first, and after a while of nothing."""
-_log = logging.getLogger("coderm_reward")
 
 
 class SuiteStore:
@@ -51,16 +41,10 @@ class SuiteStore:
 
     def __init__(self, file: StoreFile) -> None:
         self._file = file
-        self._owner = leases.Owner.here()
+        self._writer = Writer()
+        self._claims = Claims(file, self._writer)
         self._suites: dict[Key, int] = {}
-        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="suite-store")
-        self._busy: set[Key] = set()
-        """What this process asks for, or is about to."""
-        self._held: set[Key] = set()
-        """Leases of this process; touched in the writer's thread alone."""
-        self._news: dict[Key, asyncio.Event] = {}
-        self._heart: threading.Thread | None = None
-        self._closed = threading.Event()
+        self._is_closed = False
 
     @classmethod
     def open(cls, path: Path | str = MEMORY, *, read_only: bool = False) -> SuiteStore:
@@ -124,8 +108,8 @@ class SuiteStore:
                 suite = rows.make_suite(connection, problem, generator, description or {})
                 return rows.add_responses(connection, suite, responses)
 
-        added = await self._write(add)
-        self._announce(key)
+        added = await self._writer.run(add)
+        self._claims.announce(key)
         return tuple(added)
 
     async def merge(self, suite: StoredSuite) -> tuple[int, ...]:
@@ -148,8 +132,8 @@ class SuiteStore:
                 return rows.merge_responses(connection, number, suite.responses)
 
         async with self.claim(*key):  # nobody's answer finds its slot taken by an import
-            added = await self._write(add)
-        self._announce(key)
+            added = await self._writer.run(add)
+        self._claims.announce(key)
         return tuple(added)
 
     @asynccontextmanager
@@ -162,20 +146,12 @@ class SuiteStore:
         and there is nothing to ask. Without `n` none are named. A process that ends, however, gives up its
         claims. Who needs several claims takes them in one order everywhere, or each in a task of its own.
         """
-        key = (prompt_hash, generator)
-        pause = _PAUSE
-        taken = False
-        while not taken:
-            if n is not None and not self.missing(*key, n):
-                break
-            taken = await self._take(key)
-            if not taken:
-                pause = _PAUSE if await self._heard(key, pause) else min(2 * pause, _LONGEST_PAUSE)
-        try:
-            yield () if n is None else self.missing(*key, n)
-        finally:
-            if taken:
-                await self._release(key)
+
+        def missing() -> tuple[int, ...]:
+            return () if n is None else self.missing(prompt_hash, generator, n)
+
+        async with self._claims.claim((prompt_hash, generator), lambda: n is not None and not missing()):
+            yield missing()
 
     async def mark(self, prompt_hash: str, test_id: str, mark: str, detail: str = "") -> None:
         """Mark a test of a prompt, as by screening: it stays, and whoever uses the suite decides."""
@@ -184,7 +160,7 @@ class SuiteStore:
             with self._file.writing() as connection:
                 rows.add_mark(connection, prompt_hash, test_id, mark, detail)
 
-        await self._write(add)
+        await self._writer.run(add)
 
     def marks(self, prompt_hash: str) -> dict[str, dict[str, str]]:
         """Return test id -> mark -> detail, of the marked tests of a prompt."""
@@ -195,6 +171,11 @@ class SuiteStore:
         """Return the description of each generator by its identity, in the order of their first response."""
         with self._file.reading() as connection:
             return rows.generators(connection)
+
+    def problems(self, generator: str | None = None) -> list[Problem]:
+        """Return the prompts of the suites of a generator, or of all, as begun first; each once."""
+        with self._file.reading() as connection:
+            return rows.problems_of(connection, generator)
 
     def suites(self, generator: str | None = None) -> Iterator[StoredSuite]:
         """Yield the suites of a generator, or of all, as begun first; each as it is when its turn comes."""
@@ -211,14 +192,11 @@ class SuiteStore:
 
     def close(self) -> None:
         """Finish what is being written, give up all claims and let go of the file; safe to call twice."""
-        if self._closed.is_set():
-            return
-        self._closed.set()
-        if self._heart is not None:
-            self._heart.join()
-        self._writer.submit(self._release_all).add_done_callback(_warn)
-        self._writer.shutdown(wait=True)
-        self._file.close()
+        if not self._is_closed:
+            self._is_closed = True
+            self._claims.close()
+            self._writer.close()
+            self._file.close()
 
     def __enter__(self) -> SuiteStore:
         return self
@@ -237,87 +215,3 @@ class SuiteStore:
                 return None
             self._suites[key] = found
         return self._suites[key]
-
-    async def _write(self, work: Callable[[], _T]) -> _T:
-        """Do this in the writer's thread; it is done also if we are cancelled while we wait."""
-        return await asyncio.shield(asyncio.wrap_future(self._writer.submit(work)))
-
-    async def _take(self, key: Key) -> bool:
-        """Take the lease of a key if nobody has it."""
-        with self._file.reading() as connection:
-            if key in self._busy or not leases.is_free(connection, key, time.time()):
-                return False
-        self._start_heart()
-        self._busy.add(key)
-        taken = False
-        try:
-            taken = await self._write(lambda: self._take_lease(key))
-            return taken
-        except asyncio.CancelledError:
-            await self._release(key)  # runs after the taking, which may have succeeded
-            raise
-        finally:
-            if not taken:
-                self._busy.discard(key)
-                self._announce(key)
-
-    async def _release(self, key: Key) -> None:
-        def release() -> None:
-            self._held.discard(key)
-            with self._file.writing() as connection:
-                leases.release(connection, key, self._owner)
-
-        def done(future: asyncio.Future[None]) -> None:
-            self._busy.discard(key)
-            self._announce(key)
-            _warn(future)
-
-        releasing = asyncio.wrap_future(self._writer.submit(release))
-        releasing.add_done_callback(done)
-        await asyncio.wait([releasing])
-
-    def _take_lease(self, key: Key) -> bool:
-        with self._file.writing() as connection:
-            taken = leases.take(connection, key, self._owner, time.time())
-        if taken:
-            self._held.add(key)
-        return taken
-
-    def _release_all(self) -> None:
-        if self._held:
-            with self._file.writing() as connection:
-                leases.release_all(connection, self._owner)
-
-    def _renew(self) -> None:
-        if self._held:
-            with self._file.writing() as connection:
-                leases.renew(connection, self._held, self._owner, time.time())
-
-    def _start_heart(self) -> None:
-        if self._heart is None and self.path != MEMORY:
-            self._heart = threading.Thread(target=self._beat, name="suite-store-leases", daemon=True)
-            self._heart.start()
-
-    def _beat(self) -> None:
-        """Renew our leases until the store is closed: in a thread, as an event loop may be kept busy."""
-        while not self._closed.wait(leases.HEARTBEAT):
-            self._writer.submit(self._renew).add_done_callback(_warn)
-
-    async def _heard(self, key: Key, seconds: float) -> bool:
-        """Wait until something about a key changes in this process, at most so long; whether it did."""
-        news = self._news.setdefault(key, asyncio.Event())
-        try:
-            await asyncio.wait_for(news.wait(), seconds)
-        except asyncio.TimeoutError:
-            return False
-        return True
-
-    def _announce(self, key: Key) -> None:
-        if news := self._news.pop(key, None):
-            news.set()
-
-
-def _warn(future: Future[None] | asyncio.Future[None]) -> None:
-    """A lease that cannot be written costs other processes a wait, and no result."""
-    if error := future.exception():
-        _log.warning("who else waits for this claim waits up to %.0f s more: %s", leases.LEASE_SECONDS, error)

@@ -37,6 +37,7 @@ KIND = FileKind(
     version=1,
     schema=SCHEMA,
     checked_bytes=16 << 20,
+    page_bytes=16384,
 )
 _LITTLE = 64 << 10
 """Free bytes below which a disk counts as full."""

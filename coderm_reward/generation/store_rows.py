@@ -27,6 +27,7 @@ __all__ = [
     "make_suite",
     "marks_of",
     "merge_responses",
+    "problems_of",
     "read_responses",
     "read_slots",
     "read_suite",
@@ -208,6 +209,20 @@ def suites_of(connection: sqlite3.Connection, generator: str | None) -> list[int
         [None if generator is None else storable(generator)] * 2,
     )
     return [suite for (suite,) in rows]
+
+
+def problems_of(connection: sqlite3.Connection, generator: str | None) -> list[Problem]:
+    """The prompts of suites_of, each once."""
+    found = connection.execute(
+        """SELECT hash, question, entry_point, task_id FROM suites
+        JOIN prompts ON prompts.id = prompt JOIN generators ON generators.id = generator
+        WHERE ? IS NULL OR identity = ? GROUP BY prompts.id ORDER BY min(suites.id)""",
+        [None if generator is None else storable(generator)] * 2,
+    )
+    return [
+        Problem(prompt_hash, question, entry_point=entry_point, task_id=task_id)
+        for prompt_hash, question, entry_point, task_id in found
+    ]
 
 
 def read_suite(connection: sqlite3.Connection, suite: int) -> StoredSuite:
