@@ -23,7 +23,7 @@ __all__ = ["PATIENCE", "FileKind", "open_again", "open_file", "open_read_only", 
 PATIENCE = 30.0
 """Seconds that another process may hold a file."""
 _HEADER = b"SQLite format 3\0"
-_NOT_WRITABLE = "cannot be written: it lies on a read-only disk, or its permissions forbid it"
+_NOT_WRITABLE = "cannot be written, as it lies on a read-only disk or its permissions forbid it"
 _VERSION_AT, _APPLICATION_AT = 60, 68
 """Where the header of a file has its user_version and its application_id, 4 bytes each."""
 
@@ -46,9 +46,8 @@ class FileKind(NamedTuple):
 
     def unusable(self, path: Path, why: str) -> OutputError:
         """The error for a file that cannot be used."""
-        return OutputError(
-            f"The {self.name} {path} {why}; name another file with {self.option} or remove it."
-        )
+        fix = f"name another file with {self.option}" + ("" if why == _NOT_WRITABLE else " or remove it")
+        return OutputError(f"The {self.name} {path} {why}; {fix}.")
 
 
 def open_file(kind: FileKind, path: Path) -> sqlite3.Connection:
