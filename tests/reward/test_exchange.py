@@ -93,7 +93,7 @@ def suites(draw: st.DrawFn) -> list[StoredSuite]:
 
 
 @given(suites(), st.sampled_from(["s.jsonl", "s.jsonl.gz"]))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_an_export_is_read_as_the_same_suites_and_imported_as_the_same_store(
     made: list[StoredSuite], name: str
 ) -> None:
@@ -117,7 +117,7 @@ def _unnamed(problem: Problem) -> Problem:
     return msgspec.structs.replace(problem, task_id=None)
 
 
-def tests_of(texts: Sequence[str], entry_point: str | None) -> list[tuple[str, int, tuple[str, ...]]]:
+def parsed(texts: Sequence[str], entry_point: str | None) -> list[tuple[str, int, tuple[str, ...]]]:
     return [(test.id, test.copies, test.methods) for test in parse_responses(texts, entry_point).tests]
 
 
@@ -133,7 +133,7 @@ def test_the_published_form_holds_the_same_tests(tmp_path: Path) -> None:
         for problem in store.problems():
             published = recorded[problem.prompt_hash].responses
             held = texts(store, problem.prompt_hash)
-            assert tests_of(published, problem.entry_point) == tests_of(held, problem.entry_point) != []
+            assert parsed(published, problem.entry_point) == parsed(held, problem.entry_point) != []
     rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     assert all(set(item) == {"unittest"} for row in rows for item in row["unit_tests"])
 

@@ -312,15 +312,18 @@ def rewrite(path: Path, change: str, *values: object) -> None:
     ],
     ids=["not renewed", "the clock was set back", "the pid belongs to another process by now", "elsewhere"],
 )
-def test_a_lease_that_holds_no_more_is_taken_over(
-    tmp_path: Path, worker: Callable[[], Worker], change: str, moved: float
-) -> None:
-    owner, next_one = worker(), worker()
-    assert owner.do("claim", 2) == [0, 1]
-    rewrite(tmp_path / "s", change, moved)
-    assert next_one.do("claim", 2) == [0, 1]
-    assert next_one.do("append", 0) == [0]
-    assert owner.do("append", 0, 1) == [1]  # who was thought dead spoils nothing
+def test_a_lease_that_holds_no_more_is_taken_over(tmp_path: Path, change: str, moved: float) -> None:
+    async def play() -> None:
+        with SuiteStore.open(tmp_path / "s") as one, SuiteStore.open(tmp_path / "s") as other:
+            async with one.claim("h", G, 2) as missing:
+                rewrite(tmp_path / "s", change, moved)
+                async with other.claim("h", G, 2) as theirs:
+                    assert missing == theirs == (0, 1)
+                    await other.append(PROBLEM, G, [StoredResponse(0, "theirs")])
+                    late = [StoredResponse(slot, "late") for slot in missing]
+                    assert await one.append(PROBLEM, G, late) == (1,)  # it spoils nothing
+
+    asyncio.run(asyncio.wait_for(play(), 60))
 
 
 def test_a_lease_of_another_container_holds_until_it_expires(tmp_path: Path) -> None:
