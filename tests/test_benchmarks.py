@@ -81,6 +81,24 @@ def test_a_small_soak_finds_every_verdict_as_expected() -> None:
     assert figures["measures"]["processes"]["end"] > 0
 
 
+def test_a_small_load_on_a_scripted_model_server_runs_to_its_last_line() -> None:
+    few = ["--requests", "64", "--in-flight", "8", "--latency", "0.05", "--stall", "0.5"]
+    done = run("generation.py", *few, "--json")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout.splitlines()[-1])
+    for name in ("client", "client_beside_stall"):
+        measured = figures[name]
+        assert 0 < measured["mean_in_flight"] <= 9
+        assert measured["cpu_ms_per_request"] > 0
+    assert figures["client_beside_stall"]["stalled_s"] >= 0.5
+
+
+def test_too_few_requests_for_a_figure_are_refused() -> None:
+    done = run("generation.py", "--requests", "100")
+    assert done.returncode == 2
+    assert "6 times --in-flight" in done.stderr
+
+
 def test_the_ceiling_is_what_the_loops_leave(script: Callable[[str], ModuleType]) -> None:
     ceiling = script("figures").ceiling
     assert ceiling(2000, 0, 1.0, 500.0) == 500.0

@@ -12,6 +12,7 @@ import urllib.request
 from types import TracebackType
 from typing import NamedTuple
 
+import anyio
 import httpx
 
 from coderm_reward.errors import GenerationError
@@ -89,7 +90,8 @@ class Connections:
             response = await lane.handle_async_request(request)
             answer = Answer(response.status_code, response.headers, await _read(response))
         except BaseException:
-            await lane.aclose()
+            with anyio.CancelScope(shield=True):
+                await lane.aclose()
             raise
         self._idle.append(lane)
         return answer

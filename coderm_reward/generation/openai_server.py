@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,10 +17,10 @@ from coderm_reward.generation.completions import FailureKind
 from coderm_reward.generation.concurrency import AdaptiveLimit, ServerHealth, retry_after_seconds
 from coderm_reward.generation.connections import Answer, Connections
 from coderm_reward.generation.gate import Gate
+from coderm_reward.generation.openai_errors import Sentences, broken_because
 from coderm_reward.generation.openai_wire import (
     BadAnswerError,
     Reply,
-    complaint,
     is_too_long,
     model_ids,
     read_reply,
@@ -98,6 +97,7 @@ class OpenAIServer:
         self.url = str(root)
         self._root = root
         self._key = api_key
+        self._say = Sentences(self.url, api_key)
         self._deadline = deadline
         self._retries = retries
         self._retry_wait = retry_wait
@@ -126,7 +126,7 @@ class OpenAIServer:
                     answer = await connections.send("GET", "/models")
         except httpx.RequestError as error:
             raise GenerationError(
-                f"No server can be reached at {self.url} ({self._reason(error)}); start it or give its URL."
+                f"No server can be reached at {self.url} ({broken_because(error)}); start it or give its URL."
             ) from None
         if answer is None:
             raise GenerationError(
@@ -134,7 +134,7 @@ class OpenAIServer:
                 "runs and can take requests."
             )
         if answer.status != 200:
-            raise GenerationError(self._said(answer))
+            raise GenerationError(self._say.error(answer))
         try:
             return model_ids(answer.body)
         except BadAnswerError as error:
@@ -191,11 +191,12 @@ class OpenAIServer:
             return self._broken(course, error, sent)
         except httpx.RequestError as error:
             self._health.answered(loop.time())
-            raise RequestFailedError("malformed", f"{self._name} answered rubbish ({error}).") from None
+            raise RequestFailedError("malformed", f"{self._say.name} answered rubbish ({error}).") from None
         now = loop.time()
         if answer is None:
             self._health.timed_out(now, sent=sent)
-            raise RequestFailedError("timeout", f"{self._name} did not answer within {self._deadline:g} s.")
+            message = f"{self._say.name} did not answer within {self._deadline:g} s."
+            raise RequestFailedError("timeout", message)
         if answer.status in (429, 503):
             return self._refused(course, answer, sent)
         self._health.answered(now)
@@ -204,7 +205,8 @@ class OpenAIServer:
         try:
             reply = read_reply(answer.body, course.n)
         except BadAnswerError as error:
-            message = f"{self._name} answered with {self._masked(str(error))} instead of a completion."
+            what = self._say.masked(str(error))
+            message = f"{self._say.name} answered with {what} instead of a completion."
             raise RequestFailedError("malformed", message) from None
         in_flight = self._gate.in_flight
         self._limit.succeeded(now, sent=sent, tokens=reply.completion_tokens, in_flight=in_flight)
@@ -214,11 +216,11 @@ class OpenAIServer:
         """No connection, or one that broke."""
         now = asyncio.get_running_loop().time()
         connected = not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError))
-        why = self._reason(error)
+        why = broken_because(error)
         self._limit.block(now + self._health.unreachable(now, sent=sent, connected=connected, why=why))
         course.retries += 1
         what = "broke the connection" if connected else "cannot be reached"
-        return _Again(RequestFailedError("connection", f"{self._name} {what} ({why})."), self._jitter())
+        return _Again(RequestFailedError("connection", f"{self._say.name} {what} ({why})."), self._jitter())
 
     def _refused(self, course: _Course, answer: Answer, sent: float) -> _Again:
         """429 or 503: too much to do. A 503 may also mean that it is broken, so that is retried only once."""
@@ -230,11 +232,11 @@ class OpenAIServer:
         self._limit.refused(now, sent=sent, in_flight=self._gate.in_flight, wait=wait)
         course.refusals = min(course.refusals + 1, 16)
         course.retries += answer.status == 503
-        return _Again(RequestFailedError("server", self._said(answer)), pause + self._jitter())
+        return _Again(RequestFailedError("server", self._say.error(answer)), pause + self._jitter())
 
     def _answered_no(self, course: _Course, answer: Answer, tokens: int) -> _Again:
         """Any other status than 200."""
-        message = self._said(answer)
+        message = self._say.error(answer)
         if answer.status >= 500:
             course.retries += 1
             return _Again(RequestFailedError("server", message), self._jitter())
@@ -246,42 +248,6 @@ class OpenAIServer:
             raise failure
         course.room.max_tokens = min(course.room.max_tokens, room)
         return _Again(failure)
-
-    def _said(self, answer: Answer) -> str:
-        """One sentence on an answer that is an error."""
-        status, text = answer.status, self._masked(complaint(answer.body)).rstrip(".")
-        if 300 <= status < 400:
-            return f"{self._name} sends us on to {answer.headers.get('Location', 'nowhere')}; use that URL."
-        if status in (401, 403):
-            how = "refuses the API key" if self._key else "wants an API key"
-            return f"{self._name} {how} ({status}: {text}); set CODERM_API_KEY or OPENAI_API_KEY."
-        if status == 404:
-            return f"{self._name} says {text!r} (404); check the URL and the model's name."
-        if is_too_long(status, answer.body):
-            return f"The prompt does not fit the context of the model at {self.url} ({status}: {text})."
-        what = (
-            "is too busy" if status in (429, 503) else "failed" if status >= 500 else "rejected the request"
-        )
-        return f"{self._name} {what} ({status}: {text})."
-
-    @property
-    def _name(self) -> str:
-        return f"The server at {self.url}"
-
-    def _masked(self, text: str) -> str:
-        return text.replace(self._key, "***") if self._key else text
-
-    def _reason(self, error: httpx.RequestError) -> str:
-        """Why there is no connection, in the operating system's words where it said something."""
-        if isinstance(error, httpx.ConnectTimeout):
-            return f"no connection within {self._connect_timeout:g} s"
-        cause: BaseException | None = error
-        reason = str(error)
-        while cause is not None:
-            if isinstance(cause, OSError) and cause.strerror:
-                reason = os.strerror(cause.errno) if cause.errno and cause.errno > 0 else cause.strerror
-            cause = cause.__cause__ or cause.__context__
-        return reason.rstrip(".") or type(error).__name__
 
     def _jitter(self) -> float:
         return self._retry_wait * self._random.uniform(0.5, 1.5)

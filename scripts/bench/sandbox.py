@@ -38,26 +38,18 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from comparison import compared, rates, report, rounds, say, summary
 from executors import BenchError, Reference
 from figures import ceiling, ratios, spread
 from loops import choose_loops, loops_wanted, with_loops
+from machine import hardware
 from workload import ROOT, DataError, Problem, load
 
 from coderm_sandbox import SandboxError
 
 __all__ = ["main"]
-
-
-def hardware() -> str:
-    """The machine in words."""
-    lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
-    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
-    cores = len(os.sched_getaffinity(0))
-    return f"{model or platform.machine()}, {cores} usable cores, Linux {platform.release()}"
 
 
 def options() -> argparse.Namespace:

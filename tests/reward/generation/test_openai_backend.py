@@ -276,7 +276,7 @@ def test_retry_after_is_kept() -> None:
 
 
 def test_a_429_to_the_deadline_is_a_failure() -> None:
-    found, server = ask(Act(status=429, message="slow down"), deadline=0.3)
+    found, server = ask(Act(status=429, message="slow down"), deadline=1.0)
     assert kinds(found) == ["server"]
     assert "too busy (429: slow down)" in failure(found)
     assert len(server.asked) > 1
@@ -314,9 +314,9 @@ def test_a_stalled_request_ends_at_its_deadline_and_others_are_not_kept_waiting(
     def script(asked: Asked) -> Act:
         return Act(stall=True) if asked.seed == 0 else Act()
 
-    found, server = ask(script, *[request(str(i), seed=i) for i in range(50)], deadline=0.5)
+    found, server = ask(script, *[request(str(i), seed=i) for i in range(50)], deadline=2.0)
     assert found["0", 0].failure is not None
-    assert (found["0", 0].failure.kind, "0.5 s" in found["0", 0].failure.message) == ("timeout", True)
+    assert (found["0", 0].failure.kind, "2 s" in found["0", 0].failure.message) == ("timeout", True)
     assert sorted(kinds(found)) == ["text"] * 49 + ["timeout"]
     assert server.disconnects == 1
     assert len(server.asked) == 50
@@ -328,17 +328,17 @@ def test_slow_bytes_do_not_put_off_the_deadline() -> None:
 
 
 def test_the_deadline_holds_for_all_tries_together() -> None:
-    found, server = ask([Act(status=500, delay=0.2), Act(stall=True)], deadline=0.5)
+    found, server = ask([Act(status=500, delay=0.2), Act(stall=True)], deadline=1.5)
     assert (kinds(found), len(server.asked)) == (["timeout"], 2)
     (one,) = found.values()
-    assert 0.5 <= one.seconds < HANG
+    assert 1.5 <= one.seconds < HANG
 
 
 def test_waiting_for_ones_turn_does_not_count() -> None:
     requests = [request(str(i), seed=i) for i in range(6)]
-    found, _ = ask(Act(delay=0.15), *requests, max_concurrency=1, deadline=0.6)
+    found, _ = ask(Act(delay=0.4), *requests, max_concurrency=1, deadline=2.0)
     assert kinds(found) == ["text"] * 6
-    assert all(one.seconds < 0.6 for one in found.values())
+    assert all(one.seconds < 2.0 for one in found.values())
 
 
 def test_no_more_are_in_flight_than_allowed() -> None:
@@ -476,7 +476,7 @@ def test_a_server_that_answers_nothing_is_given_up_after_one_deadline() -> None:
 
 def test_a_server_that_refuses_everything_is_given_up() -> None:
     requests = [request(str(i)) for i in range(500)]
-    found, server = ask(Act(status=429), *requests, deadline=0.3, max_concurrency=16)
+    found, server = ask(Act(status=429), *requests, deadline=1.0, max_concurrency=16)
     assert set(kinds(found)) <= {"server", "connection"}
     assert len(found) == 500
     assert any("has refused everything for" in str(one.failure) for one in found.values())
