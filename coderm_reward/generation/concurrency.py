@@ -43,8 +43,8 @@ class AdaptiveLimit:
     A round is the first answers to requests that were sent under the present limit while it was used up. Its
     latency is the median of seconds per token, as texts differ in length. The limit doubles per round until
     the first refusal, then grows by an eighth. Latency holds while at least a fifth of the growth came back
-    as throughput; where it did not, the limit goes back and stays for HOLD_ROUNDS rounds. Refusals of
-    requests that were all sent before the last cut are one refusal.
+    as throughput; where it did not, two rounds in a row, the limit goes back and stays for HOLD_ROUNDS
+    rounds. Refusals of requests that were all sent before the last cut are one refusal.
 
     Args:
         maximum: never more than this.
@@ -60,6 +60,7 @@ class AdaptiveLimit:
         self._paces: list[float] = []
         self._before: tuple[int, float] | None = None
         self._hold = 0
+        self._doubted = False
         self._doubling = True
 
     @property
@@ -95,16 +96,20 @@ class AdaptiveLimit:
         self._change(max(1, min(self._limit, in_flight) // 2), now)
         self._before = None
         self._hold = 0
+        self._doubted = False
 
     def _end_round(self, pace: float, now: float) -> None:
         if self._before is not None:
             limit, former = self._before
             if pace > former * (1 + 0.8 * (self._limit / limit - 1)):
-                self._doubling = False
-                self._hold = HOLD_ROUNDS
-                self._before = None
-                self._change(limit, now)
+                if self._doubted:
+                    self._doubling = False
+                    self._hold = HOLD_ROUNDS
+                    self._before = None
+                self._doubted = not self._doubted
+                self._change(self._limit if self._doubted else limit, now)
                 return
+        self._doubted = False
         self._before = None
         if self._hold or self._limit >= self._maximum:
             self._hold = max(0, self._hold - 1)

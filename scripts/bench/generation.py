@@ -1,22 +1,31 @@
-"""Measure the client of a model server against a scripted one in a process of its own.
+"""Measure the client of a model server, against a scripted one in a process of its own, and the store.
 
-    python scripts/bench/generation.py [--json]                    (about two minutes)
-    python scripts/bench/generation.py --requests 2048 --stall 5   (a quick look)
-    python scripts/bench/generation.py --clients                   (with other HTTP clients beside ours)
+    python scripts/bench/generation.py [--json]                              (six minutes)
+    python scripts/bench/generation.py --part client --repeat 1 --stall 5    (a quick look)
+    python scripts/bench/generation.py --part client --clients               (with other HTTP clients)
 
 The server answers after 0.5 to 1.5 times --latency with a test class of 30 methods; a prompt is 2.7 kB and is
-asked for 16 texts, one per HTTP request. Goals: under 1 ms of CPU per request, 256 in flight, and a connection that stalls
-for 60 s does not slow the rest.
+asked for 16 texts, one per HTTP request. Goals: under 1 ms of CPU per request, 256 in flight, and a
+connection that stalls for 60 s does not slow the rest. All is measured after four times as many texts as are
+in flight (by then their number has grown to the maximum) and until a turn stays empty:
 
-  client CPU     CPU time of the client's whole process per text, after four times as many texts as are in
-                 flight (by then their number has grown to the maximum) and until a turn stays empty
-  in flight      mean of what the server sees in that time, looked at every 5 ms
-  stalled        the same requests twice, without and with one more whose answer takes --stall seconds:
-                 seconds from the start to the last of the others. It must come in the end, too.
+  CPU per request      CPU time of the client's whole process, per text
+  in flight, client    texts per second x mean seconds of a text, as the client counts both
+  in flight, server    mean of what the server is answering, looked at every 5 ms: less by what is on its way,
+                       or waits for a core on either side
+  until the last       the same requests twice, without and with one more whose answer takes --stall seconds:
+                       seconds from the start to the last of the others. The stalled one must come, too.
+
+Medians of --repeat rounds, with the lowest and the highest; a ratio is the median of the rounds' ratios.
 
 --clients also sends 2,048 of the requests with httpx's own connection pool and, where it is installed, with
-the `openai` package. That decided what the client is built on. Negative results of 2026-11-21:
-TO BE FILLED
+the `openai` package; that decided what the client is built on. Negative results of 2026-11-21 (AMD EPYC, 2
+cores that other work kept at a load of 10 to 15, Python 3.11, httpx 0.28.1, openai 3.54.0): CPU per request
+9.6 to 12.9 ms with httpx's pool, which looks at every connection for every request; 2.1 ms with openai; in
+the same run 0.72 ms with ours, which gives every connection a pool of its own. Without the package sniffio,
+for which httpx looks in every request, ours took 0.99 ms.
+
+The store is measured by generation_store.py: 10,000 suites, a hit in under 1 ms, open in under 100 ms.
 """
 
 from __future__ import annotations
@@ -26,12 +35,14 @@ import asyncio
 import json
 import os
 import platform
+import statistics
 import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from figures import percentile, table
+from figures import percentile, ratios, spread, table
+from generation_store import store_figures
 from http_clients import CLIENTS, cpu_ms
 from machine import hardware
 from model_server import STALLED_SEED, ModelServer
@@ -72,11 +83,11 @@ def prompts(count: int) -> list[CompletionRequest]:
 
 async def load(
     server: ModelServer, requests: Sequence[CompletionRequest], in_flight: int, deadline: float
-) -> dict[str, Any]:
+) -> dict[str, float]:
     """Ask for all texts; returns what that took, the request with STALLED_SEED left out."""
     total = sum(request.n for request in requests if request.seed != STALLED_SEED)
     warm, end = WARM_UP * in_flight, total - in_flight
-    result: dict[str, Any] = {}
+    result: dict[str, float] = {}
     seconds: list[float] = []
     stalled: Completion | None = None
     async with OpenAIBackend(server.url, "scripted", max_concurrency=in_flight, deadline=deadline) as backend:
@@ -97,7 +108,8 @@ async def load(
                 count = end - warm
                 result["cpu_ms_per_request"] = (time.process_time() - cpu) / count * 1e3
                 result["requests_per_s"] = count / wall
-                result["mean_in_flight"] = server.mean_in_flight()
+                result["in_flight_client"] = sum(seconds[warm:]) / wall
+                result["in_flight_server"] = server.mean_in_flight()
             if len(seconds) == total:
                 result["wall_s"] = time.perf_counter() - began
     result["latency_p50_s"], result["latency_p95_s"] = (percentile(seconds, share) for share in (50, 95))
@@ -108,44 +120,59 @@ async def load(
 
 def client_figures(chosen: argparse.Namespace) -> dict[str, Any]:
     """Measure the client, print a table, and return what --json prints of it."""
-    requests = prompts(chosen.requests)
-    deadline = chosen.stall + 60.0
-    stalled = CompletionRequest("stalled", (Message("user", "Stall."),), STALLED_SEED)
-    others: dict[str, float] = {}
-    with ModelServer(chosen.latency, chosen.stall) as server:
-        plain = asyncio.run(load(server, requests, chosen.in_flight, deadline))
-        beside = asyncio.run(load(server, [stalled, *requests], chosen.in_flight, deadline))
-        for name in CLIENTS if chosen.clients else ():
-            bodies = [body_of(request) for request in prompts(FEW) for _ in range(request.n)]
-            others[name] = asyncio.run(cpu_ms(name, server.url, bodies, chosen.in_flight))
+    plain, beside = rounds(chosen)
+    slowdown = ratios([one["wall_s"] for one in beside], [one["wall_s"] for one in plain])
     rows = [
-        ("requests, in flight at most", str(chosen.requests), str(chosen.in_flight)),
-        *[
-            (label, f"{plain[key]:.{digits}f}", f"{beside[key]:.{digits}f}")
-            for label, key, digits in (
-                ("client CPU per request, ms", "cpu_ms_per_request", 3),
-                ("mean in flight at the server", "mean_in_flight", 1),
-                ("requests/s", "requests_per_s", 1),
-                ("latency p50, s", "latency_p50_s", 3),
-                ("latency p95, s", "latency_p95_s", 3),
-                ("until the last of the others, s", "wall_s", 2),
-            )
-        ],
-        ("the stalled one came after, s", "-", f"{beside['stalled_s']:.1f}"),
+        (label, *(spread([one[key] for one in runs], digits) for runs in (plain, beside)))
+        for label, key, digits in (
+            ("CPU per request, ms", "cpu_ms_per_request", 3),
+            ("in flight, client", "in_flight_client", 1),
+            ("in flight, server", "in_flight_server", 1),
+            ("requests/s", "requests_per_s", 1),
+            ("latency p50, s", "latency_p50_s", 3),
+            ("latency p95, s", "latency_p95_s", 3),
+            ("until the last, s", "wall_s", 2),
+        )
     ]
-    print(table(("client", "alone", f"beside a {chosen.stall:g} s stall"), rows))
-    for name, cost in others.items():
-        print(f"{name}: {cost:.3f} ms of CPU per request")
+    rows.append(("the stalled one came after, s", "-", spread([one["stalled_s"] for one in beside])))
+    print(table((f"{chosen.requests} requests", "alone", f"beside a {chosen.stall:g} s stall"), rows))
+    print(f"until the last, beside a stall / alone: {spread(slowdown, 3)}")
+    others: dict[str, float] = {}
+    for name in CLIENTS if chosen.clients else ():
+        bodies = [body_of(request) for request in prompts(FEW) for _ in range(request.n)]
+        with ModelServer(chosen.latency, chosen.stall) as server:
+            others[name] = round(asyncio.run(cpu_ms(name, server.url, bodies, chosen.in_flight)), 3)
+        print(f"{name}: {others[name]} ms of CPU per request")
     return {
         "requests": chosen.requests,
+        "repeat": chosen.repeat,
         "in_flight": chosen.in_flight,
         "mean_latency_s": chosen.latency,
-        "client": rounded(plain),
-        "client_beside_stall": rounded(beside),
         "stall_s": chosen.stall,
-        "stall_slowdown": round(beside["wall_s"] / plain["wall_s"], 3),
-        "other_clients_cpu_ms": rounded(others),
+        "client": medians(plain),
+        "client_beside_stall": medians(beside),
+        "stall_slowdown": round(statistics.median(slowdown), 3),
+        "other_clients_cpu_ms": others,
     }
+
+
+def rounds(chosen: argparse.Namespace) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
+    """(runs alone, runs beside a stall), in pairs whose order alternates; each with a server of its own."""
+    requests = prompts(chosen.requests)
+    stalled = CompletionRequest("stalled", (Message("user", "Stall."),), STALLED_SEED)
+    runs: tuple[list[dict[str, float]], list[dict[str, float]]] = ([], [])
+    for number in range(2 * chosen.repeat):
+        with_stall = number % 4 in (1, 2)
+        asked = [stalled, *requests] if with_stall else requests
+        with ModelServer(chosen.latency, chosen.stall) as server:
+            found = asyncio.run(load(server, asked, chosen.in_flight, chosen.stall + 60.0))
+        runs[with_stall].append(found)
+    return runs
+
+
+def medians(runs: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Of each figure over the rounds."""
+    return {name: round(statistics.median(one[name] for one in runs), 3) for name in runs[0]}
 
 
 def body_of(request: CompletionRequest) -> dict[str, Any]:
@@ -159,24 +186,21 @@ def body_of(request: CompletionRequest) -> dict[str, Any]:
     }
 
 
-def rounded(figures: dict[str, float]) -> dict[str, float]:
-    """For --json."""
-    return {name: round(value, 3) for name, value in figures.items()}
-
-
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--requests", type=int, default=8192, help="texts asked for in each run")
+    parser.add_argument("--part", choices=("all", "client", "store"), default="all", help="what to measure")
+    parser.add_argument("--requests", type=int, default=4096, help="texts asked for in each run")
+    parser.add_argument("--repeat", type=int, default=3, help="rounds; medians are reported")
     parser.add_argument("--in-flight", type=int, default=256, help="requests in flight at most")
     parser.add_argument("--latency", type=float, default=1.0, help="mean seconds until an answer")
     parser.add_argument("--stall", type=float, default=60.0, help="seconds that one connection stalls")
     parser.add_argument("--clients", action="store_true", help="measure other HTTP clients, too")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     chosen = parser.parse_args()
-    if chosen.in_flight < 1 or not chosen.stall > 0 or not chosen.latency > 0:
-        parser.error("--in-flight must be 1 or more, --stall and --latency above 0")
+    if chosen.in_flight < 1 or chosen.repeat < 1 or not chosen.stall > 0 or not chosen.latency > 0:
+        parser.error("--in-flight and --repeat must be 1 or more, --stall and --latency above 0")
     if chosen.requests < (WARM_UP + 2) * chosen.in_flight:
         parser.error(f"--requests must be {WARM_UP + 2} times --in-flight, or more")
     return chosen
@@ -186,8 +210,14 @@ def main() -> None:
     chosen = options()
     machine, date, python = hardware(), time.strftime("%Y-%m-%d"), platform.python_version()
     print(f"{machine}, Python {python}, {date}, load average {os.getloadavg()[0]:.1f} before the start")
+    result: dict[str, Any] = {}
     try:
-        result = client_figures(chosen)
+        if chosen.part != "store":
+            result |= client_figures(chosen)
+        if chosen.part != "client":
+            store = store_figures()
+            print(table(("store", ""), [(name, str(value)) for name, value in store.items()]))
+            result |= store
     except (BenchError, GenerationError) as error:
         sys.exit(str(error))
     if chosen.json:

@@ -58,10 +58,17 @@ def test_it_settles_around_what_the_server_can_take(capacity: int) -> None:
 
 def test_growth_without_gain_is_taken_back_and_tried_again_later() -> None:
     server = Simulated(AdaptiveLimit(1024, first=64), capacity=64)
-    assert [server.rounds(1) for _ in range(3)] == [128, 64, 64]
+    assert [server.rounds(1) for _ in range(4)] == [128, 128, 64, 64]
     assert server.rounds(HOLD_ROUNDS - 1) == 64
     server.capacity = 1000
     assert server.rounds(1) == 72
+
+
+def test_one_slow_round_proves_nothing() -> None:
+    server = Simulated(AdaptiveLimit(1024, first=64), capacity=64)
+    assert server.rounds(2) == 128
+    server.capacity = 1000
+    assert server.rounds(1) == 256
 
 
 def test_nothing_is_learned_while_the_limit_is_not_used_up() -> None:
