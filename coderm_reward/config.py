@@ -6,16 +6,15 @@ sections (`sandbox: {timeout: 1.0}`) name the same setting. Unknown keys are err
 
 from __future__ import annotations
 
-import difflib
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
+from coderm_reward.config_messages import bad_setting, unknown_setting
 from coderm_reward.errors import ConfigError
 from coderm_reward.types import content_hash
 
@@ -23,13 +22,17 @@ __all__ = [
     "AggregatorName",
     "BudgetConfig",
     "Duplicates",
+    "EngineName",
     "ExecutionConfig",
+    "GenerationConfig",
     "Isolation",
     "JudgeName",
     "RewardConfig",
     "SandboxConfig",
     "ScoringConfig",
+    "ScreenName",
     "ShapeName",
+    "TemplateName",
     "VoteUnit",
     "load_config",
 ]
@@ -40,6 +43,9 @@ VoteUnit = Literal["method", "class"]
 Duplicates = Literal["weight", "drop"]
 JudgeName = Literal["handle", "inline"]
 Isolation = Literal["auto", "bubblewrap", "landlock", "none"]
+EngineName = Literal["vllm"]
+TemplateName = Literal["auto", "coderm", "instruct"]
+ScreenName = Literal["imports", "network", "files", "reference"]
 
 Positive = Annotated[float, Meta(gt=0)]
 PositiveInt = Annotated[int, Meta(gt=0)]
@@ -79,6 +85,51 @@ class ExecutionConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     runs and processes of one machine share."""
 
 
+class GenerationConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where unit tests come from when a model writes them (DESIGN section 6).
+
+    The defaults of sampling are the paper's for CodeRM-8B. A key for a hosted server is read from the
+    environment and never from here.
+    """
+
+    model: str = "KAKA22/CodeRM-8B"
+    """Name of the model, as the server or the engine knows it."""
+    base_url: str | None = None
+    """An OpenAI-compatible server, such as http://localhost:8000/v1."""
+    engine: EngineName | None = None
+    """An engine in this process instead of a server."""
+    store: str = "memory"
+    """memory: for this process. Anything else is the file that keeps every response."""
+    responses: PositiveInt = 16
+    """Responses per prompt where no budget says otherwise."""
+    template: TemplateName = "auto"
+    """What the model is asked (see generation.prompts); auto: coderm for CodeRM models, else instruct."""
+    temperature: Annotated[float, Meta(ge=0)] = 0.8
+    top_p: Annotated[float, Meta(gt=0, le=1)] = 0.95
+    max_tokens: PositiveInt = 2048
+    """New tokens of one response."""
+    context: PositiveInt = 4096
+    """Tokens that prompt and response may take together; solutions that do not fit stay out of prompts."""
+    generation_seed: int = 0
+    """Every response draws with a seed of its own, made from this, its prompt and its number."""
+    request_timeout: Positive = 300.0
+    """Seconds one request may take, retry included."""
+    requests_at_once: PositiveInt = 64
+    """Requests in flight at most; fewer while the server is slow to answer."""
+    choices_per_request: Annotated[int, Meta(ge=1, le=4)] = 1
+    """Responses asked for in one request."""
+    screen: tuple[ScreenName, ...] = ("imports", "network", "files")
+    """Tests thrown away unrun: those that import what is not there, that use the network, or files and
+    processes. reference: a test that the dataset's reference solution fails has no vote."""
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "screen", tuple(sorted(set(self.screen))))
+        if self.max_tokens >= self.context:
+            raise ValueError(
+                f"max_tokens {self.max_tokens} leaves no room for a prompt in a context of {self.context}"
+            )
+
+
 class ScoringConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How a matrix becomes rewards (DESIGN section 8)."""
 
@@ -95,6 +146,8 @@ class ScoringConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     exclude_judges: tuple[JudgeName, ...] = ()
     """Judges (DESIGN section 5) whose verdicts are no evidence: they leave the denominator like UNKNOWN, but
     are no failure of the infrastructure. TAMPERED counts whoever found it."""
+    exclude_own_tests: bool = False
+    """Whether a test has no vote on the solution that stood in its prompt, nor on any that behaves like it."""
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "exclude_judges", tuple(sorted(set(self.exclude_judges))))
@@ -116,12 +169,17 @@ class RewardConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     sandbox: SandboxConfig = SandboxConfig()
     execution: ExecutionConfig = ExecutionConfig()
+    generation: GenerationConfig = GenerationConfig()
     scoring: ScoringConfig = ScoringConfig()
     budget: BudgetConfig = BudgetConfig()
 
     def fingerprint(self) -> str:
-        """Hash of every setting that can change a reward; workers and the verdict cache are not meant to."""
+        """Hash of every setting that can change a reward; workers and the verdict cache are not meant to.
+
+        Which model writes the tests, and how, is part of the generator's own fingerprint.
+        """
         settings = msgspec.to_builtins(self)
+        settings["generation"] = {"screen": settings["generation"]["screen"]}
         del settings["sandbox"]["workers"]
         del settings["execution"]["verdict_cache"]
         return content_hash(msgspec.json.encode(settings, order="deterministic").decode())
@@ -130,6 +188,7 @@ class RewardConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 _SECTIONS: dict[str, type[Struct]] = {
     "sandbox": SandboxConfig,
     "execution": ExecutionConfig,
+    "generation": GenerationConfig,
     "scoring": ScoringConfig,
     "budget": BudgetConfig,
 }
@@ -169,7 +228,7 @@ def load_config(source: str | Path | Mapping[str, Any] | None = None, /, **overr
     try:
         config = msgspec.convert(tree, RewardConfig)
     except msgspec.ValidationError as error:
-        raise ConfigError(_explain(error, tree)) from None
+        raise ConfigError(bad_setting(error, tree, _SECTIONS)) from None
     for section in _SECTIONS:
         for leaf, value in msgspec.structs.asdict(getattr(config, section)).items():
             if isinstance(value, float) and not math.isfinite(value):
@@ -186,43 +245,11 @@ def _place(tree: dict[str, Any], key: str, value: Any, where: str) -> None:
         for leaf, leaf_value in value.items():
             if _LEAVES.get(str(leaf)) != key:
                 raise ConfigError(
-                    _unknown(f"{key}.{leaf}", str(leaf), _SECTIONS[key].__struct_fields__, where)
+                    unknown_setting(f"{key}.{leaf}", str(leaf), _SECTIONS[key].__struct_fields__, where)
                 )
             tree.setdefault(key, {})[str(leaf)] = leaf_value
         return
     section = _LEAVES.get(key)
     if section is None:
-        raise ConfigError(_unknown(key, key, (*_SECTIONS, *_LEAVES), where))
+        raise ConfigError(unknown_setting(key, key, (*_SECTIONS, *_LEAVES), where))
     tree.setdefault(section, {})[key] = value
-
-
-def _explain(error: msgspec.ValidationError, tree: Mapping[str, Any]) -> str:
-    """One sentence on a value of the wrong kind, with the values that are right."""
-    path = re.search(r"\$\.(\w+)\.(\w+)", str(error))
-    if path is None:
-        return f"Bad settings: {error}."
-    section, leaf = path.groups()
-    value = tree[section][leaf]
-    hint = get_type_hints(_SECTIONS[section])[leaf]
-    listed = get_origin(hint) is tuple
-    choices = [c for c in _choices(hint) if isinstance(c, str)] + ["a number"] * (float in get_args(hint))
-    if listed:
-        return f"Setting {section}.{leaf} cannot be {value!r}; give a list of {', '.join(choices)}."
-    if choices and "enum" in str(error):
-        return f"Setting {section}.{leaf} cannot be {value!r}; choose one of {', '.join(choices)}."
-    reason = str(error).split(" - at")[0].replace("`", "").replace("Expected", "expected")
-    also = f" or one of {', '.join(choices)}" if choices else ""
-    return f"Setting {section}.{leaf} cannot be {value!r}: {reason}{also}."
-
-
-def _choices(hint: Any) -> tuple[Any, ...]:
-    """The literal values in a type, also as members of a union."""
-    if get_origin(hint) is Literal:
-        return get_args(hint)
-    return tuple(choice for part in get_args(hint) for choice in _choices(part))
-
-
-def _unknown(shown: str, key: str, known: tuple[str, ...], where: str) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"known are: {', '.join(known)}."
-    return f"Unknown setting {shown!r} in {where}; {hint}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import AsyncGenerator, Sequence
+from typing import Protocol, runtime_checkable
 
 from coderm_reward.types import Difficulty, ExecutionMatrix, Problem, Solution, TestSuite
 
-__all__ = ["BudgetAllocator", "DifficultyEstimator", "Executor", "UnitTestGenerator"]
+__all__ = ["BudgetAllocator", "DifficultyEstimator", "Executor", "GrowingGenerator", "UnitTestGenerator"]
 
 
 class UnitTestGenerator(Protocol):
@@ -27,6 +27,20 @@ class UnitTestGenerator(Protocol):
 
         A prompt without usable tests gets an empty suite. Raises GenerationError if the
         infrastructure failed, never for what a model wrote.
+        """
+        ...
+
+
+@runtime_checkable
+class GrowingGenerator(UnitTestGenerator, Protocol):
+    """A generator that takes its time, and shows what it has so far, so that this can run meanwhile."""
+
+    def growing(
+        self, problem: Problem, solutions: Sequence[Solution], n: int | None
+    ) -> AsyncGenerator[TestSuite, None]:
+        """Yield the suite so far (`complete` False) whenever asked and there is more, the whole one last.
+
+        Closing the iterator stops the generation; what has arrived is kept. Raises as `generate` does.
         """
         ...
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "FAILED",
     "CodeStatus",
     "Difficulty",
     "ExecutionMatrix",
@@ -36,6 +37,9 @@ __all__ = [
 ]
 
 VerdictArray = npt.NDArray[np.uint8]
+
+FAILED = "failed_"
+"""Prefix of the counters in TestSuite.dropped for responses that the infrastructure failed to give."""
 
 
 def content_hash(*parts: str) -> str:
@@ -110,6 +114,8 @@ class Problem(msgspec.Struct, frozen=True):
     entry_point: str | None = None
     """Name of the function under test where the dataset or the prompt's starter code names it."""
     task_id: str | None = None
+    reference: str | None = None
+    """Code that the dataset calls right, where it has any."""
 
 
 class Rollout(msgspec.Struct, frozen=True):
@@ -153,10 +159,13 @@ class UnitTest(msgspec.Struct, frozen=True):
     """Index of the model response it came from, within its suite."""
     copies: int = 1
     """How many responses gave this same class (same AST); see `--duplicates weight|drop`."""
+    prompted_by: tuple[str, ...] = ()
+    """Whose code stood in the prompts of these responses: identities of solutions (source.normalised_id), or
+    `reference`."""
 
 
 class TestSuite(msgspec.Struct, frozen=True):
-    """All usable tests of one prompt; `dropped` counts what parsing threw away, by reason."""
+    """All usable tests of one prompt; `dropped` counts by reason what gave none, and what was thrown away."""
 
     __test__: ClassVar[bool] = False  # not a pytest class
 
@@ -166,6 +175,12 @@ class TestSuite(msgspec.Struct, frozen=True):
     """Responses asked of the generator and answered: the unit in which budgets are counted."""
     dropped: dict[str, int] = {}
     seconds: float = 0.0
+    """Wall seconds that this suite took to be had."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    """Tokens of the model that these responses took, whenever they were generated."""
+    complete: bool = True
+    """False of a suite that is still being generated."""
 
 
 class RecordedSuite(msgspec.Struct, frozen=True):
@@ -237,6 +252,8 @@ class ExecutionMatrix:
     """[R] seconds its tests ran, as measured for its distinct solution when it ran."""
     invalid: dict[str, str] = field(default_factory=dict)
     """Test id -> why the sandbox found the test invalid, without any solution."""
+    marked: dict[str, str] = field(default_factory=dict)
+    """Test id -> why a test that ran has no vote all the same (see generation.screening)."""
     details: dict[int, dict[str, str]] = field(default_factory=dict)
     """Distinct solution index -> test id -> one line on the first failing method (a few per solution)."""
     stats: ExecutionStats = field(default_factory=ExecutionStats)

@@ -15,6 +15,7 @@ import numpy as np
 from coderm_reward.config import RewardConfig
 from coderm_reward.errors import InputError
 from coderm_reward.types import (
+    FAILED,
     Difficulty,
     ExecutionMatrix,
     ExecutionStats,
@@ -86,7 +87,7 @@ class GroupRecord(msgspec.Struct, frozen=True):
     invalid: dict[str, str]
     """Test id -> why it is INVALID_TEST."""
     dropped: dict[str, int]
-    """Parsing: reason -> count."""
+    """Generation, parsing and screening: reason -> count."""
     budget: BudgetRecord
     rollouts: tuple[RolloutRecord, ...]
     details: dict[int, dict[str, str]]
@@ -94,7 +95,16 @@ class GroupRecord(msgspec.Struct, frozen=True):
     stats: ExecutionStats
     gen_seconds: float
     warnings: tuple[str, ...] = ()
+    marked: dict[str, str] = {}
+    """Test id -> why it has no vote although it ran."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
     version: Literal[1] = 1
+
+    @property
+    def lacks_responses(self) -> bool:
+        """Whether responses are missing that another try might give: `--resume` scores such a group again."""
+        return any(reason.startswith(FAILED) and reason != f"{FAILED}too_long" for reason in self.dropped)
 
     def matrix(self) -> ExecutionMatrix:
         """Rebuild the execution matrix (per-rollout seconds come from the rewards)."""
@@ -111,6 +121,7 @@ class GroupRecord(msgspec.Struct, frozen=True):
             ).reshape(len(self.rollouts), len(self.tests)),
             exec_seconds=np.array([r.reward.exec_seconds for r in self.rollouts], dtype=np.float64),
             invalid=dict(self.invalid),
+            marked=dict(self.marked),
             details=dict(self.details),
             stats=self.stats,
         )

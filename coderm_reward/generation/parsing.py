@@ -53,18 +53,32 @@ REPAIRED = "repaired_"
 """Prefix of the counters that count changes to kept tests instead of what was thrown away."""
 
 
-def parse_responses(responses: Sequence[str], entry_point: str | None, prompt_hash: str = "") -> TestSuite:
+def parse_responses(
+    responses: Sequence[str],
+    entry_point: str | None,
+    prompt_hash: str = "",
+    *,
+    prompted_by: Sequence[str] = (),
+) -> TestSuite:
     """Return the suite of the unit tests in these responses, with counters (see above).
 
     Without an entry point it is taken to be the function that most of the tests call and none defines.
     Tests come in the order of the responses; of equal ones the first is kept, with the number of its copies.
+    `prompted_by` says for each response whose code stood in its prompt; "" for nobody's.
     """
-    tests, counts = _parse_all(responses, entry_point)
+    tests, counts, sources = _parse_all(responses, entry_point)
     if entry_point is None:
         trees = (safe_parse(test.source) for test in tests)
         entry_point = likely_entry_point(tree for tree in trees if tree is not None)
         if entry_point is not None:
-            tests, counts = _parse_all(responses, entry_point)
+            tests, counts, sources = _parse_all(responses, entry_point)
+    if prompted_by:
+        tests = [
+            msgspec.structs.replace(
+                test, prompted_by=tuple(dict.fromkeys(p for r in sources[test.id] if (p := prompted_by[r])))
+            )
+            for test in tests
+        ]
     return TestSuite(
         prompt_hash=prompt_hash,
         tests=tuple(tests),
@@ -73,9 +87,13 @@ def parse_responses(responses: Sequence[str], entry_point: str | None, prompt_ha
     )
 
 
-def _parse_all(responses: Sequence[str], entry_point: str | None) -> tuple[list[UnitTest], Counter[str]]:
+def _parse_all(
+    responses: Sequence[str], entry_point: str | None
+) -> tuple[list[UnitTest], Counter[str], dict[str, list[int]]]:
+    """Return the tests, the counters, and the responses that each test came from."""
     counts: Counter[str] = Counter()
     tests: dict[str, UnitTest] = {}
+    sources: dict[str, list[int]] = {}
     for index, response in enumerate(responses):
         own: Counter[str] = Counter()
         try:
@@ -88,7 +106,8 @@ def _parse_all(responses: Sequence[str], entry_point: str | None) -> tuple[list[
             first = tests.setdefault(test.id, msgspec.structs.replace(test, response=index, copies=0))
             tests[test.id] = msgspec.structs.replace(first, copies=first.copies + 1)
             counts["duplicate"] += first.copies > 0
-    return list(tests.values()), counts
+            sources.setdefault(test.id, []).append(index)
+    return list(tests.values()), counts, sources
 
 
 def _parse_one(response: str, entry_point: str | None, counts: Counter[str]) -> Iterator[UnitTest]:

@@ -22,6 +22,7 @@ from coderm_reward.scoring.metrics import (
     vote_quality,
     within_group_auc,
 )
+from coderm_reward.scoring.own_tests import without_own_tests
 from coderm_reward.scoring.rewards import group_rewards
 from coderm_reward.scoring.votes import BoolArray, count_votes
 from coderm_reward.types import CodeStatus, ExecutionMatrix
@@ -37,6 +38,8 @@ class EvaluationGroup:
     matrix: ExecutionMatrix
     truth: BoolArray
     """[R]"""
+    identities: Sequence[str] = ()
+    """[R] of their code (source.normalised_id); needed where `exclude_own_tests`."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,7 @@ def evaluate_groups(
             raise ValueError("The truth of a group must have one entry per rollout.")
         drawn = truth.size if n is None else min(n, truth.size)
         counted = without_judges(group.matrix, config.exclude_judges)
+        counted = without_own_tests(counted, group.identities, config)
         ballots = count_votes(counted, config.vote_unit, config.duplicates)
         judged = ballots.votes.votes_run() > 0.0
         sizes.append(truth.size)
@@ -149,7 +153,13 @@ class _Tally:
 
     def add(self, group: EvaluationGroup, config: ScoringConfig, judged: BoolArray, drawn: int) -> None:
         rewards = group_rewards(
-            group.statuses, group.matrix, config, difficulty=0.0, gen_seconds=0.0, generation_failed=False
+            group.statuses,
+            group.matrix,
+            config,
+            difficulty=0.0,
+            gen_seconds=0.0,
+            generation_failed=False,
+            identities=group.identities,
         ).rewards
         score = np.array([reward.score for reward in rewards], dtype=np.float64)
         accept = np.array([reward.acc == 1.0 for reward in rewards], dtype=np.bool_)

@@ -11,7 +11,7 @@ from coderm_reward.config import JudgeName
 from coderm_reward.scoring.votes import BoolArray, FloatArray, valid_columns
 from coderm_reward.types import ExecutionMatrix, Judge, Verdict, VerdictArray
 
-__all__ = ["judge_share", "judged_cells", "without_judges"]
+__all__ = ["judge_share", "judged_cells", "unknown_where", "without_judges"]
 
 
 def without_judges(matrix: ExecutionMatrix, excluded: Collection[JudgeName]) -> ExecutionMatrix:
@@ -25,8 +25,8 @@ def without_judges(matrix: ExecutionMatrix, excluded: Collection[JudgeName]) -> 
     here = np.isin(matrix.judges, [Judge[name.upper()] for name in excluded])
     return replace(
         matrix,
-        class_verdicts=_unknown_where(here, matrix.class_verdicts),
-        method_verdicts=_unknown_where(here[:, matrix.method_test], matrix.method_verdicts),
+        class_verdicts=unknown_where(here, matrix.class_verdicts),
+        method_verdicts=unknown_where(here[:, matrix.method_test], matrix.method_verdicts),
     )
 
 
@@ -44,6 +44,7 @@ def judge_share(matrix: ExecutionMatrix, judge: Judge) -> FloatArray:
     return share
 
 
-def _unknown_where(here: BoolArray, verdicts: VerdictArray) -> VerdictArray:
+def unknown_where(here: BoolArray, verdicts: VerdictArray) -> VerdictArray:
+    """Return the verdicts with these cells made UNKNOWN, but for INVALID_TEST and TAMPERED."""
     kept = np.isin(verdicts, (Verdict.INVALID_TEST, Verdict.TAMPERED))
     return np.where(here & ~kept, Verdict.UNKNOWN, verdicts).astype(np.uint8)

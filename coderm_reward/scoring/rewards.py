@@ -2,8 +2,9 @@
 
 Each rollout with code and evidence is scored by the aggregator, then shaped. Three rules give 0.0 without
 asking the votes: no code, a program where a function was asked for, and tampering. Everyone else
-(unsupported format, no usable test, no evidence) gets the neutral reward. Verdicts of excluded judges are no
-evidence; a rollout left with none is neutral, but only missing verdicts are an infrastructure error.
+(unsupported format, no usable test, no evidence) gets the neutral reward. Verdicts of excluded judges, or
+of excluded own tests, are no evidence; a rollout left with none is neutral, but only missing verdicts are an
+infrastructure error.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from coderm_reward.config import ScoringConfig
 from coderm_reward.errors import ConfigError
 from coderm_reward.scoring.aggregators import AGGREGATORS
 from coderm_reward.scoring.judges import judge_share, without_judges
+from coderm_reward.scoring.own_tests import without_own_tests
 from coderm_reward.scoring.reliability import group_reliability
 from coderm_reward.scoring.votes import Ballots, BoolArray, FloatArray, count_votes, valid_columns
 from coderm_reward.types import CodeStatus, ExecutionMatrix, Judge, RewardOutput, Verdict
@@ -41,8 +43,11 @@ def group_rewards(
     difficulty: float,
     gen_seconds: float,
     generation_failed: bool,
+    identities: Sequence[str] = (),
 ) -> GroupRewards:
     """Return the rewards of R rollouts; `matrix` None means that nothing was run.
+
+    `identities` [R] of the rollouts' code (source.normalised_id) are needed where `config.exclude_own_tests`.
 
     `generation_failed` (for infrastructure reasons) turns a lack of evidence into `infra_error`; tests
     that arrived all the same are used. All outputs are finite, and reordering the rollouts reorders them.
@@ -69,6 +74,7 @@ def group_rewards(
     silent = count_votes(matrix, config.vote_unit, config.duplicates).without_evidence
     judge_handle, judge_inline = (judge_share(matrix, judge) for judge in (Judge.HANDLE, Judge.INLINE))
     matrix = without_judges(matrix, config.exclude_judges)
+    matrix = without_own_tests(matrix, identities, config)
     ballots = count_votes(matrix, config.vote_unit, config.duplicates)
     aggregated = AGGREGATORS[config.aggregator](ballots)
     wrong = (CodeStatus.NO_CODE, CodeStatus.WRONG_FORMAT)
@@ -161,7 +167,7 @@ def _why_unscored(unscored_code: BoolArray, excluded: bool, planned: float, gene
     if not unscored_code.any():
         return "programs that read stdin are not in the function format that the tests need"
     if excluded:
-        return "all their verdicts are of judges that exclude_judges leaves out"
+        return "all their verdicts are such as exclude_judges or exclude_own_tests leaves out"
     if planned > 0:
         return "the sandbox gave no evidence on any of them"
     return "the tests could not be generated" if generation_failed else "the prompt has no usable test"

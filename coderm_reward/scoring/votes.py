@@ -1,7 +1,7 @@
 """From an execution matrix to countable votes: what takes part, what it weighs, who can be scored.
 
-The rules (DESIGN section 4): an INVALID_TEST column leaves, an UNKNOWN cell leaves its rollout's
-denominator, every verdict but PASS is a vote against. Shapes: R rollouts, V vote columns.
+The rules (DESIGN section 4): an INVALID_TEST column leaves, as does a marked test's; an UNKNOWN cell leaves its
+rollout's denominator; every verdict but PASS is a vote against. Shapes: R rollouts, V vote columns.
 """
 
 from __future__ import annotations
@@ -85,10 +85,11 @@ class Ballots:
 def valid_columns(matrix: ExecutionMatrix) -> tuple[BoolArray, BoolArray]:
     """Return ([T] valid classes, [M] valid methods).
 
-    An invalid class takes all its methods along; an invalid method leaves alone; a class without a
-    valid method leaves too. So either both levels have votes or neither has.
+    An invalid class takes all its methods along, and so does a marked one; an invalid method leaves alone;
+    a class without a valid method leaves too. So either both levels have votes or neither has.
     """
-    class_ok = ~_invalid(matrix.class_verdicts)
+    marked = np.array([test.id in matrix.marked for test in matrix.tests], dtype=np.bool_)
+    class_ok = ~_invalid(matrix.class_verdicts) & ~marked
     method_ok = ~_invalid(matrix.method_verdicts) & class_ok[matrix.method_test]
     alive = np.zeros(class_ok.shape, dtype=np.bool_)
     alive[matrix.method_test[method_ok]] = True
