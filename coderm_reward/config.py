@@ -147,7 +147,7 @@ class ScoringConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Judges (DESIGN section 5) whose verdicts are no evidence: they leave the denominator like UNKNOWN, but
     are no failure of the infrastructure. TAMPERED counts whoever found it."""
     exclude_own_tests: bool = False
-    """Whether a test has no vote on the solution that stood in its prompt, nor on any that behaves like it."""
+    """Whether a test has no vote on the solution that stood in its prompt, nor on any behaving like it."""
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "exclude_judges", tuple(sorted(set(self.exclude_judges))))

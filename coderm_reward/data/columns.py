@@ -21,6 +21,7 @@ ROLES = {
     "step": "the training step",
     "entry_point": "name of the function under test",
     "starter_code": "code that the prompt starts from",
+    "reference": "a right solution of the data set",
 }
 
 _VERL = {"input", "output", "score", "step"}
@@ -33,6 +34,7 @@ _OPTIONAL = {
     "step": ("step",),
     "entry_point": ("entry_point",),
     "starter_code": ("starter_code",),
+    "reference": ("reference", "reference_solution", "canonical_solution"),
 }
 
 
@@ -90,11 +92,14 @@ class ColumnMap(msgspec.Struct, frozen=True):
             raise ConfigError("--map names both response and solutions; name the one that the rows have.")
         return cls(columns)
 
-    def resolve(self, file: str, rows: Sequence[Mapping[str, Any]]) -> RoleColumns:
+    def resolve(
+        self, file: str, rows: Sequence[Mapping[str, Any]], *, needs_response: bool = True
+    ) -> RoleColumns:
         """Choose the columns of a file from its first rows.
 
         Without a map: `input` and `output` in what looks like a dump of verl, otherwise the first common
-        name that is there; a column of lists plays `solutions` instead of `response`.
+        name that is there; a column of lists plays `solutions` instead of `response`. A file without any
+        response is a list of prompts, where `needs_response` allows that.
 
         Raises:
             InputError: a mapped column is in none of the rows, or there is no prompt or no response.
@@ -119,12 +124,13 @@ class ColumnMap(msgspec.Struct, frozen=True):
             chosen["prompt"] = prompt
         if "response" not in chosen and "solutions" not in chosen:
             response = _first(("output", *_RESPONSES) if verl else _RESPONSES, there, chosen)
-            if response is None:
+            if response is None and needs_response:
                 raise InputError(
                     f"{file} has no column known to hold the response; name it with --map response=COLUMN "
                     f"or solutions=COLUMN for a list of responses (the columns there are: {shown})."
                 )
-            chosen["solutions" if _holds_lists(rows, response) else "response"] = response
+            if response is not None:
+                chosen["solutions" if _holds_lists(rows, response) else "response"] = response
         for role, names in _OPTIONAL.items():
             found = _first(names, there, chosen)
             if role not in chosen and found is not None:

@@ -29,6 +29,7 @@ from coderm_reward.data.files import (
     read_rows,
 )
 from coderm_reward.data.grouping import GroupBuilder
+from coderm_reward.data.reference import reference_code
 from coderm_reward.errors import BadRowError, InputError
 from coderm_reward.types import Rollout, RolloutGroup
 
@@ -80,21 +81,22 @@ def load_dump(
     column_map: ColumnMap | None = None,
     on_bad_row: Literal["skip", "fail"] = "skip",
     *,
+    needs_responses: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> Dump:
     """Read files and directories into rows and groups; `progress` hears the rows read, now and then.
 
     A group is (prompt, step, source run), and its uid where the dump has one. Siblings' prompts share one
-    string in memory.
+    string in memory. Without `needs_responses` a file may hold prompts alone: groups without rollouts.
 
     Raises:
         InputError: a file that cannot be read or holds no row, columns not found, or no usable row at all.
         BadRowError: a malformed row, with `on_bad_row="fail"`.
     """
-    loader = _Loader(column_map or ColumnMap(), on_bad_row, progress)
+    loader = _Loader(column_map or ColumnMap(), on_bad_row, progress, needs_responses)
     for file in expand_inputs(paths):
         loader.load(file)
-    if not loader.rows:
+    if not loader.rows and not loader.prompts_alone:
         first = loader.bad_rows[0]
         raise InputError(
             f"None of the {loader.rows_in} rows can be scored: the first is {first.where}, {first.reason}; "
@@ -122,6 +124,7 @@ class _Loader:
         column_map: ColumnMap,
         on_bad_row: Literal["skip", "fail"],
         progress: Callable[[int], None] | None,
+        needs_responses: bool,
     ) -> None:
         self.rows: list[InputRow] = []
         self.bad_rows: list[BadRow] = []
@@ -130,6 +133,8 @@ class _Loader:
         self._column_map = column_map
         self._fail = on_bad_row == "fail"
         self._progress = progress
+        self._needs_responses = needs_responses
+        self.prompts_alone = 0
         self._groups = GroupBuilder()
         self._types: dict[str, set[pa.DataType | None]] = {}
         self._reading: dict[str, None] = {}
@@ -150,7 +155,7 @@ class _Loader:
             raise InputError(f"{file.label} holds no rows; remove it or write its rows again.")
         roles = RoleColumns({})
         if readable:
-            roles = self._column_map.resolve(file.label, readable)
+            roles = self._column_map.resolve(file.label, readable, needs_response=self._needs_responses)
             self._reading[roles.sentence()] = None
         self._add_types(file, roles, readable)
         del readable
@@ -164,7 +169,7 @@ class _Loader:
                 self._add(file, roles, row)
 
     def finish(self) -> Dump:
-        groups, notes = self._groups.finish()
+        groups, notes = self._groups.finish(with_empty=not self._needs_responses)
         if self._repaired:
             notes.append(f"{self._repaired} rows had lone surrogates in their text, replaced by U+FFFD")
         return Dump(
@@ -202,7 +207,11 @@ class _Loader:
         group = self._groups.group(prompt, file.run, step or file.step, uid)
         group.task_id = group.task_id or task_id
         group.entry_point = group.entry_point or entry_point or _starter_entry_point(roles, columns)
+        reference = roles.get("reference", columns)
+        if isinstance(reference, str) and group.reference is None:
+            group.reference = reference_code(reference, prompt.question, group.entry_point)
         self.rows_in += len(responses)
+        self.prompts_alone += not responses
         for position, text in responses:
             if not isinstance(text, str):
                 reason = f"the response is {fields.kind(text)}, not text"

@@ -43,11 +43,13 @@ def required(role: str, roles: RoleColumns, row: Mapping[str, Any]) -> Any:
 def responses(roles: RoleColumns, row: Mapping[str, Any]) -> list[tuple[int | None, Any]]:
     """Return (position, response) of each response of a row; position None where it is not in a list.
 
-    Elements of a list are not checked.
+    Elements of a list are not checked. A file of prompts alone has no response in any row.
 
     Raises:
         ValueError: there is no response, or it is neither text nor, where the role allows it, a list.
     """
+    if "response" not in roles and "solutions" not in roles:
+        return []
     role = "response" if "response" in roles else "solutions"
     column = roles.columns[role]
     value = required(role, roles, row)

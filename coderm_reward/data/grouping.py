@@ -36,6 +36,7 @@ class GroupDraft:
     uid: str | None
     task_id: str | None = None
     entry_point: str | None = None
+    reference: str | None = None
     rollouts: list[Rollout] = field(default_factory=list)
 
 
@@ -79,15 +80,25 @@ class GroupBuilder:
             self._groups[key] = draft
         return draft
 
-    def finish(self) -> tuple[list[RolloutGroup], list[str]]:
-        """Return the groups with rollouts, in the order of their first rows, and notes for the user."""
-        drafts = sorted(
-            (draft for draft in self._groups.values() if draft.rollouts), key=lambda d: d.rollouts[0].row
-        )
+    def finish(self, *, with_empty: bool = False) -> tuple[list[RolloutGroup], list[str]]:
+        """Return the groups with rollouts, in the order of their first rows, and notes for the user.
+
+        Those without any come last, where they are asked for.
+        """
+        filled = [draft for draft in self._groups.values() if draft.rollouts]
+        drafts = sorted(filled, key=lambda d: d.rollouts[0].row)
+        if with_empty:
+            drafts += [draft for draft in self._groups.values() if not draft.rollouts]
         groups = [
             RolloutGroup(
                 id=draft.id,
-                problem=Problem(draft.prompt.hash, draft.prompt.question, draft.entry_point, draft.task_id),
+                problem=Problem(
+                    draft.prompt.hash,
+                    draft.prompt.question,
+                    draft.entry_point,
+                    draft.task_id,
+                    draft.reference,
+                ),
                 rollouts=tuple(draft.rollouts),
                 run=draft.run,
                 step=draft.step,

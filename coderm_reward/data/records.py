@@ -104,7 +104,8 @@ class GroupRecord(msgspec.Struct, frozen=True):
     @property
     def lacks_responses(self) -> bool:
         """Whether responses are missing that another try might give: `--resume` scores such a group again."""
-        return any(reason.startswith(FAILED) and reason != f"{FAILED}too_long" for reason in self.dropped)
+        lacking = (reason for reason in self.dropped if reason.startswith(FAILED))
+        return any(reason != f"{FAILED}too_long" for reason in lacking)
 
     def matrix(self) -> ExecutionMatrix:
         """Rebuild the execution matrix (per-rollout seconds come from the rewards)."""

@@ -137,11 +137,11 @@ def _uses(tree: ast.Module, entry_point: str | None) -> set[str]:
             found.add(alias.name)
             top = alias.name.split(".")[0]
             of_name[alias.asname or top] = alias.name if alias.asname else top
-        for alias in (
-            node.names if isinstance(node, ast.ImportFrom) and node.module and not node.level else ()
-        ):
-            of_name[alias.asname or alias.name] = f"{node.module}.{alias.name}"
-            found.add(f"{node.module}.{alias.name}")
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            of_name.update(
+                {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+            )
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
     found |= {name for node in nodes if isinstance(node, ast.Attribute) and (name := _dotted(node, of_name))}
     called = [node.func for node in nodes if isinstance(node, ast.Call)]
     own = bound_names(*tree.body) | {entry_point}

@@ -1,7 +1,7 @@
 """From an execution matrix to countable votes: what takes part, what it weighs, who can be scored.
 
-The rules (DESIGN section 4): an INVALID_TEST column leaves, as does a marked test's; an UNKNOWN cell leaves its
-rollout's denominator; every verdict but PASS is a vote against. Shapes: R rollouts, V vote columns.
+The rules (DESIGN section 4): an INVALID_TEST column leaves, as does a marked test's; an UNKNOWN cell leaves
+its rollout's denominator; every verdict but PASS is a vote against. Shapes: R rollouts, V vote columns.
 """
 
 from __future__ import annotations
