@@ -114,7 +114,7 @@ class GenerationConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Every response draws with a seed of its own, made from this, its prompt and its number."""
     request_timeout: Positive = 300.0
     """Seconds one request may take, retry included."""
-    requests_at_once: PositiveInt = 64
+    requests_at_once: PositiveInt = 256
     """Requests in flight at most; fewer while the server is slow to answer."""
     choices_per_request: Annotated[int, Meta(ge=1, le=4)] = 1
     """Responses asked for in one request."""

@@ -6,16 +6,17 @@ import typer
 
 from coderm_reward.cli.doctor import doctor
 from coderm_reward.cli.evaluate import evaluate
+from coderm_reward.cli.generate import generate
 from coderm_reward.cli.report import report
 from coderm_reward.cli.score import score
 
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Rewards for code RL from generated unit tests: score rollouts, examine and evaluate the rewards.",
+    help="Rewards for code RL from generated unit tests: generate tests, score rollouts, evaluate the rewards.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (score, evaluate, report, doctor):
+for command in (score, generate, evaluate, report, doctor):
     app.command()(command)

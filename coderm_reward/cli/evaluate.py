@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from coderm_reward.cli.console import note, out
-from coderm_reward.cli.inputs import judges
+from coderm_reward.cli.inputs import listed
 from coderm_reward.config import load_config
 from coderm_reward.data.records import GroupRecord, read_records
 from coderm_reward.data.sidecar import sidecar_path
@@ -76,7 +76,7 @@ def evaluate(
         as_scored,
         vote_unit=vote_unit,
         duplicates=duplicates,
-        exclude_judges=judges(exclude_judge),
+        exclude_judges=listed(exclude_judge),
         acc_threshold=acc_threshold,
     ).scoring
     truths = read_truth(truth, records)

@@ -10,10 +10,18 @@ from coderm_reward.cli.console import note, progress_bar
 from coderm_reward.data.columns import ColumnMap
 from coderm_reward.data.dump import Dump, load_dump
 from coderm_reward.data.sidecar import sidecar_path
-from coderm_reward.errors import InputError, OutputError
+from coderm_reward.errors import ConfigError, InputError, OutputError
 from coderm_reward.generation.recorded import RecordedGenerator
 
-__all__ = ["OnBadRow", "check_coverage", "check_distinct", "judges", "load"]
+__all__ = [
+    "OnBadRow",
+    "check_coverage",
+    "check_distinct",
+    "check_distinct_files",
+    "listed",
+    "load",
+    "responses_per_prompt",
+]
 
 _BAD_ROWS_SHOWN = 20
 
@@ -25,9 +33,24 @@ class OnBadRow(str, Enum):
     fail = "fail"
 
 
-def judges(names: Sequence[str] | None) -> tuple[str, ...] | None:
-    """Return the setting that `--exclude-judge` stands for; None where it was not given."""
+def listed(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return the setting that a repeated option stands for; `none` is the empty list, None not given."""
     return None if not names else tuple(name for name in names if name != "none")
+
+
+def check_distinct_files(inputs: Sequence[Path], written: Sequence[Path]) -> None:
+    """Refuse to write over an input or into one, or two files to one place.
+
+    Raises:
+        OutputError: two of them are in one place.
+    """
+    taken = {path.resolve(): f"the input {path}" for path in inputs}
+    for path in written:
+        place = path.resolve()
+        used = taken.get(place) or next((taken[folder] for folder in place.parents if folder in taken), None)
+        if used:
+            raise OutputError(f"{path} would be written over or into {used}; choose another place for it.")
+        taken[place] = f"another output, {path}"
 
 
 def check_distinct(inputs: Sequence[Path], outs: Sequence[Path], others: Sequence[Path]) -> None:
@@ -39,14 +62,7 @@ def check_distinct(inputs: Sequence[Path], outs: Sequence[Path], others: Sequenc
         OutputError: two of them are in one place.
     """
     sidecar = sidecar_path(outs[0])
-    written = [*outs, sidecar, *others]
-    taken = {path.resolve(): f"the input {path}" for path in inputs}
-    for path in written:
-        place = path.resolve()
-        used = taken.get(place) or next((taken[folder] for folder in place.parents if folder in taken), None)
-        if used:
-            raise OutputError(f"{path} would be written over or into {used}; choose another place for it.")
-        taken[place] = f"another output, {path}"
+    check_distinct_files(inputs, [*outs, sidecar, *others])
     siblings = {
         sidecar.with_name(sidecar.name.replace(".groups.jsonl", end)) for end in (".parquet", ".jsonl")
     }
@@ -58,7 +74,26 @@ def check_distinct(inputs: Sequence[Path], outs: Sequence[Path], others: Sequenc
             )
 
 
-def load(paths: Sequence[Path], column_map: ColumnMap | None, on_bad_row: OnBadRow) -> Dump:
+def responses_per_prompt(n: int | None) -> int | None:
+    """Return what `--n` says.
+
+    Raises:
+        ConfigError: it asks for none.
+    """
+    if n is not None and n < 1:
+        raise ConfigError(
+            f"--n {n} asks for no unit tests; give the number of responses per prompt, 1 or more."
+        )
+    return n
+
+
+def load(
+    paths: Sequence[Path],
+    column_map: ColumnMap | None,
+    on_bad_row: OnBadRow,
+    *,
+    needs_responses: bool = True,
+) -> Dump:
     """Read the dump under a progress bar and say what was read and what was not.
 
     Raises:
@@ -67,7 +102,11 @@ def load(paths: Sequence[Path], column_map: ColumnMap | None, on_bad_row: OnBadR
     with progress_bar() as progress:
         bar = progress.add_task("reading rows", total=None)
         dump = load_dump(
-            paths, column_map, on_bad_row.value, progress=lambda rows: progress.update(bar, completed=rows)
+            paths,
+            column_map,
+            on_bad_row.value,
+            needs_responses=needs_responses,
+            progress=lambda rows: progress.update(bar, completed=rows),
         )
     for line in (*dump.reading, *dump.notes):
         note(line)

@@ -45,9 +45,15 @@ class RunRecords:
         self._writer: RecordWriter | None = None
 
     def open(
-        self, groups: Sequence[RolloutGroup], settings: Callable[[RolloutGroup], str]
+        self,
+        groups: Sequence[RolloutGroup],
+        settings: Callable[[RolloutGroup], str],
+        *,
+        retry: bool = False,
     ) -> dict[str, GroupRecord]:
         """Start recording and return the records, by group id, that need no scoring any more.
+
+        With `retry`, these are not the ones that lack tests which might be had now.
 
         Raises:
             OutputError: what is there was scored with other settings or tests.
@@ -63,6 +69,7 @@ class RunRecords:
                     f"{source} was scored with other settings or tests; resume with the same ones, "
                     "or leave --resume out."
                 )
+        kept = {group: r for group, r in kept.items() if not (retry and r.lacks_responses)}
         carry_over = self.resuming and not self._part.exists()
         self._writer = RecordWriter(self._part, resume=self.resuming)
         for record in kept.values() if carry_over else ():

@@ -3,41 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
 import msgspec
 from rich.progress import Progress
 
+from coderm_reward.activity import Activity
 from coderm_reward.cli.console import note, out, progress_bar, two_column_table
+from coderm_reward.cli.progress import GenerationProgress
 from coderm_reward.cli.resume import RunRecords
+from coderm_reward.cli.sources import TestSource
+from coderm_reward.cli.stopping import until_stopped
 from coderm_reward.config import RewardConfig, SandboxConfig
 from coderm_reward.data.dump import Dump
 from coderm_reward.data.records import GroupRecord
 from coderm_reward.data.writers import write_scored
-from coderm_reward.errors import InputError, SandboxUnavailableError
-from coderm_reward.execution import SandboxExecutor, VerdictCache, open_cache
-from coderm_reward.generation.recorded import RecordedGenerator
+from coderm_reward.errors import GenerationError, InputError, SandboxUnavailableError
+from coderm_reward.execution import SandboxExecutor, VerdictCache, importable_modules, open_cache
 from coderm_reward.pipeline import RewardPipeline
+from coderm_reward.protocols import UnitTestGenerator
 from coderm_reward.types import RolloutGroup
 from coderm_sandbox import Limits, SandboxPool
 from coderm_sandbox import SandboxUnavailableError as PoolUnavailableError
 
-__all__ = ["ScoreRun", "StoppedError", "make_pool"]
+__all__ = ["ScoreRun", "make_pool"]
 
 _WARNINGS_SHOWN = 10
-
-
-class StoppedError(Exception):
-    """The run was told to stop by a signal; `exit_code` is 128 plus its number."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.exit_code = 128 + number
 
 
 def make_pool(config: SandboxConfig) -> SandboxPool:
@@ -60,25 +55,28 @@ class ScoreRun:
     """One run over a loaded dump. `outs` are the scored files, the first of which names the sidecar."""
 
     dump: Dump
-    generator: RecordedGenerator
+    tests: TestSource
     config: RewardConfig
     outs: Sequence[Path]
     report: Path | None
     records: RunRecords
     title: str
+    activity: Activity = field(default_factory=Activity)
 
     def execute(self) -> None:
         """Score what is missing, write all outputs, print the table.
 
         Raises:
-            OutputError: the verdict cache is a file that cannot be used.
+            OutputError: the verdict cache, or the store, is a file that cannot be used.
+            GenerationError: the model that is to write tests cannot be reached; or it failed to give some,
+                and everything has been written without them.
             StoppedError: SIGINT or SIGTERM; the groups scored so far are recorded.
             SandboxUnavailableError: the isolation asked for cannot start here.
         """
         began = time.perf_counter()
         cache = open_cache(self.config.execution.verdict_cache)
         try:
-            kept, fresh = asyncio.run(self._score(cache))
+            kept, fresh = asyncio.run(until_stopped(self._score(cache)))
         finally:
             self.records.close()
             if cache is not None:
@@ -89,35 +87,31 @@ class ScoreRun:
         self._write(ordered, wall_seconds=None if kept else wall)
 
     async def _score(self, cache: VerdictCache | None) -> tuple[list[GroupRecord], list[GroupRecord]]:
-        """(records taken over, records of this run); stops cleanly on SIGINT and SIGTERM."""
-        task = asyncio.current_task()
-        assert task is not None
-        stopped: list[int] = []
+        """(records taken over, records of this run)."""
+        problems = list({group.problem.prompt_hash: group.problem for group in self.dump.groups}.values())
+        arrived = GenerationProgress()
+        source = self.tests.open(problems, activity=self.activity, on_completion=arrived.completed)
+        async with source as generator:
+            return await self._score_groups(cache, generator, arrived)
 
-        def stop(number: int) -> None:
-            stopped.append(number)
-            task.cancel()
-
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop, number)
-        try:
-            return await self._score_groups(cache)
-        except asyncio.CancelledError:
-            if stopped:
-                raise StoppedError(stopped[0]) from None
-            raise
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
-
-    async def _score_groups(self, cache: VerdictCache | None) -> tuple[list[GroupRecord], list[GroupRecord]]:
+    async def _score_groups(
+        self, cache: VerdictCache | None, generator: UnitTestGenerator, arrived: GenerationProgress
+    ) -> tuple[list[GroupRecord], list[GroupRecord]]:
         pool = make_pool(self.config.sandbox)
         executor = SandboxExecutor(pool, cache, python=self.config.sandbox.sandbox_python)
-        pipeline = RewardPipeline(self.generator, executor, self.config, groups_at_once=max(2, 2 * pool.size))
+        pipeline = RewardPipeline(
+            generator,
+            executor,
+            self.config,
+            groups_at_once=self.tests.groups_at_once(pool.size),
+            modules=importable_modules(self.config.sandbox.sandbox_python),
+            activity=self.activity,
+        )
         if self.dump.groups and all(len(group.rollouts) == 1 for group in self.dump.groups):
             note("every group has one rollout only: siblings are found by uid, or by prompt within a step")
-        kept = self.records.open(self.dump.groups, lambda group: pipeline.settings(group.problem))
+        kept = self.records.open(
+            self.dump.groups, lambda group: pipeline.settings(group.problem), retry=self.tests.asks
+        )
         missing = [group for group in self.dump.groups if group.id not in kept]
         if self.records.resuming:
             note(f"resuming: {len(kept)} of {len(self.dump.groups)} groups are recorded already")
@@ -126,6 +120,7 @@ class ScoreRun:
         fresh: list[GroupRecord] = []
         try:
             with progress_bar() as progress:
+                arrived.show(progress)
                 async with pool:
                     note(f"isolation: {pool.description}, {pool.size} workers")
                     await self._consume(pipeline, missing, fresh, progress)
@@ -184,7 +179,11 @@ class ScoreRun:
                 f"format that these unit tests need: {wrong} got 0.0, as their prompt asks for a function, "
                 f"and {len(programs) - wrong} the neutral reward"
             )
-        rows = [*summary_rows(summarise(records), wall_seconds=wall_seconds), *extra.items()]
+        rows = [
+            *summary_rows(summarise(records), wall_seconds=wall_seconds),
+            *self._times(),
+            *extra.items(),
+        ]
         out.print(two_column_table("Scored", rows))
         if not any(len(record.invalid) < len(record.tests) for record in records):
             raise InputError(
@@ -193,6 +192,26 @@ class ScoreRun:
             )
         for written in [*self.outs, self.records.path, *([self.report] if self.report else [])]:
             note(f"wrote {written}")
+        lacking = [record for record in records if record.lacks_responses] if self.tests.asks else []
+        if lacking:
+            raise GenerationError(
+                f"{len(lacking):,} of {len(records):,} groups lack unit tests that could not be had; all is "
+                "written without them: go on with --resume to generate them and score those groups again."
+            )
+
+    def _times(self) -> list[tuple[str, str]]:
+        """How long this run generated and executed, where it did both."""
+        if not self.tests.asks:
+            return []
+        generating, executing, both = (
+            self.activity.seconds(*kinds)
+            for kinds in (("generating",), ("executing",), ("generating", "executing"))
+        )
+        return [
+            ("seconds generating", f"{generating:,.1f}"),
+            ("seconds executing", f"{executing:,.1f}"),
+            ("seconds both at once", f"{both:,.1f}"),
+        ]
 
 
 def _print_warnings(records: Sequence[GroupRecord]) -> None:

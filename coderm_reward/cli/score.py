@@ -7,10 +7,20 @@ from typing import Annotated
 
 import typer
 
+from coderm_reward.cli import options
 from coderm_reward.cli.console import note
-from coderm_reward.cli.inputs import OnBadRow, check_coverage, check_distinct, judges, load
+from coderm_reward.cli.inputs import (
+    OnBadRow,
+    check_coverage,
+    check_distinct,
+    listed,
+    load,
+    responses_per_prompt,
+)
 from coderm_reward.cli.resume import RunRecords
-from coderm_reward.cli.run import ScoreRun, StoppedError
+from coderm_reward.cli.run import ScoreRun
+from coderm_reward.cli.sources import ModelSource, RecordedSource, TestSource
+from coderm_reward.cli.stopping import StoppedError
 from coderm_reward.config import load_config
 from coderm_reward.data.columns import ColumnMap
 from coderm_reward.data.recorded_tests import read_recorded_tests
@@ -33,14 +43,25 @@ def score(
         ),
     ],
     tests: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Option(
             help="Unit tests: JSONL with model responses or ready tests per prompt, or the group records "
-            "of an earlier run. May be repeated.",
+            "of an earlier run. May be repeated. Instead of it, --base-url or --engine let a model write "
+            "them, and a --store alone gives what is in it.",
             rich_help_panel=_INPUT,
             show_default=False,
         ),
-    ],
+    ] = None,
+    model: options.Model = None,
+    base_url: options.BaseUrl = None,
+    engine: options.Engine = None,
+    store: options.StoreFile = None,
+    template: options.Template = None,
+    temperature: options.Temperature = None,
+    top_p: options.TopP = None,
+    max_tokens: options.MaxTokens = None,
+    seed: options.Seed = None,
+    request_timeout: options.RequestTimeout = None,
     out: Annotated[
         list[Path] | None,
         typer.Option(
@@ -57,15 +78,7 @@ def score(
             rich_help_panel=_INPUT,
         ),
     ] = None,
-    column_map: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--map",
-            help="Which columns to read: prompt=COL,response=COL,id=COL,solutions=COL (a list of responses "
-            "a row),step=COL,uid=COL,entry_point=COL. What is left out is found by common names.",
-            rich_help_panel=_INPUT,
-        ),
-    ] = None,
+    column_map: options.ColumnMaps = None,
     on_bad_row: Annotated[
         OnBadRow,
         typer.Option(
@@ -78,13 +91,7 @@ def score(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start again over an unfinished run.", rich_help_panel=_INPUT)
     ] = False,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            help="YAML settings; options given here win.",
-            rich_help_panel=_INPUT,
-        ),
-    ] = None,
+    config: options.ConfigFile = None,
     aggregator: Annotated[
         str | None,
         typer.Option(
@@ -142,10 +149,29 @@ def score(
             rich_help_panel=_REWARD,
         ),
     ] = None,
+    exclude_own_tests: Annotated[
+        bool | None,
+        typer.Option(
+            "--exclude-own-tests",
+            help="A test has no vote on the solution that stood in its prompt, nor on any behaving like it.",
+            rich_help_panel=_REWARD,
+        ),
+    ] = None,
+    screen: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="imports, network, files: throw such tests away unrun. reference: no vote for tests that "
+            "the reference solution fails. May be repeated; what is given replaces the default, none is none. "
+            "\\[default: imports, network, files]",
+            rich_help_panel=_REWARD,
+        ),
+    ] = None,
     budget: Annotated[
         int | None,
         typer.Option(
-            help="Test responses used per prompt; all of them by default.",
+            "--budget",
+            "--n",
+            help="Test responses used per prompt. \\[default: all that are there; 16 of a model]",
             rich_help_panel=_REWARD,
         ),
     ] = None,
@@ -205,6 +231,7 @@ def score(
     """Score a rollout dump: run every rollout against its prompt's unit tests and turn votes into rewards.
 
     For example: coderm-reward score rollouts/ --tests tests.jsonl --out scored.parquet --report report.html
+    or, from a model: coderm-reward score rollouts/ --base-url http://localhost:8000/v1 --store suites.db
 
     Every input column is kept; ours are added as coderm_score, coderm_acc and so on. A run that was
     stopped or killed goes on with --resume.
@@ -218,8 +245,20 @@ def score(
         acc_threshold=acc_threshold,
         neutral=_number_or_text(neutral),
         duplicates=duplicates,
-        exclude_judges=judges(exclude_judge),
-        budget=budget,
+        exclude_judges=listed(exclude_judge),
+        exclude_own_tests=exclude_own_tests,
+        screen=listed(screen),
+        budget=responses_per_prompt(budget),
+        model=model,
+        base_url=base_url,
+        engine=engine,
+        store=store,
+        template=template,
+        temperature=temperature,
+        top_p=top_p,
+        max_tokens=max_tokens,
+        generation_seed=seed,
+        request_timeout=request_timeout,
         workers=workers,
         isolation=isolation,
         sandbox_python=sandbox_python,
@@ -228,6 +267,10 @@ def score(
         hang_limit=hang_limit,
         verdict_cache=verdict_cache,
     )
+    if tests and (base_url or engine or store):
+        raise ConfigError(
+            "--tests gives unit tests, and --base-url, --engine and --store do; give one of them."
+        )
     if resume and overwrite:
         raise ConfigError("--resume goes on with an unfinished run, --overwrite discards it; give one.")
     outs = out or [Path("scored.parquet")]
@@ -237,15 +280,23 @@ def score(
         check_place(report, "--report")
     cache = settings.execution.verdict_cache
     others = [*([report] if report else []), *([] if cache in ("memory", "off") else [Path(cache)])]
-    check_distinct([*dumps, *tests, *([config] if config else [])], outs, others)
+    kept_in = settings.generation.store
+    others += [] if tests or kept_in == "memory" else [Path(kept_in)]
+    check_distinct([*dumps, *(tests or []), *([config] if config else [])], outs, others)
     records = RunRecords(outs[0], resume=resume, overwrite=overwrite)
+    count = settings.budget.budget or settings.generation.responses
+    written = ModelSource(settings.generation, count, model_named=model is not None)
+    if not tests:
+        written.check()
     dump = load(dumps, ColumnMap.parse(*column_map) if column_map else None, on_bad_row)
-    recorded = read_recorded_tests(tests)
-    generator = RecordedGenerator(recorded)
-    check_coverage(generator, dump, tests)
+    source: TestSource = written
+    if tests:
+        generator = RecordedGenerator(read_recorded_tests(tests))
+        check_coverage(generator, dump, tests)
+        source = RecordedSource(generator)
     run = ScoreRun(
         dump=dump,
-        generator=generator,
+        tests=source,
         config=settings,
         outs=outs,
         report=report,

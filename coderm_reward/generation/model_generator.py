@@ -8,6 +8,7 @@ happens to it. So whatever is killed, nothing that had arrived is asked for agai
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -31,6 +32,8 @@ __all__ = ["NOT_STORED", "ModelGenerator"]
 
 NOT_STORED = f"{FAILED}not_stored"
 """Counter of responses that the store lacks and that there is no model to ask for."""
+_SEEDS = 2**30
+_log = logging.getLogger("coderm_reward")
 
 
 class ModelGenerator:
@@ -40,6 +43,8 @@ class ModelGenerator:
         backend: who answers; None takes what the store has and asks nobody.
         store: where responses are kept; open, and closed by whoever opened it.
         config: model, template, sampling, and how many responses a prompt gets where no budget says.
+        identity: take the suites of this generator of the store, without asking anybody; by default what
+            the settings make.
         on_completion: hears of every completion as it arrives, failures included.
         activity: adds up how long anything was "generating".
     """
@@ -50,6 +55,7 @@ class ModelGenerator:
         store: SuiteStore,
         config: GenerationConfig,
         *,
+        identity: str | None = None,
         on_completion: Callable[[Completion], None] | None = None,
         activity: Activity | None = None,
     ) -> None:
@@ -66,7 +72,7 @@ class ModelGenerator:
             **msgspec.structs.asdict(self._sampling),
             "seed": config.generation_seed,
         }
-        self._identity = " ".join(
+        self._identity = identity or " ".join(
             value if name == "model" else f"{name}={value}" for name, value in self._description.items()
         )
 
@@ -74,6 +80,11 @@ class ModelGenerator:
     def identity(self) -> str:
         """Model, template with a hash of its text, and sampling: what keeps suites apart in a store."""
         return self._identity
+
+    @property
+    def store(self) -> SuiteStore:
+        """Where its responses are kept."""
+        return self._store
 
     def fingerprint(self, problem: Problem) -> str:
         """Identity and default number of responses; a stored response never changes."""
@@ -145,7 +156,7 @@ class ModelGenerator:
                         if completion.failure is not None:
                             failures.append(completion)
                         else:
-                            response = self._response(completion, slot, self._turn(slot, shown), request.seed)
+                            response = self._response(completion, slot, self._turn(slot, shown), request)
                             await self._store.append(
                                 problem, self._identity, [response], description=self._description
                             )
@@ -169,22 +180,26 @@ class ModelGenerator:
     def _requests(
         self, problem: Problem, slots: Sequence[int], shown: Sequence[PromptSolution]
     ) -> list[tuple[CompletionRequest, list[int]]]:
-        """One request for each run of empty slots that share a prompt, with the slots it is to fill."""
-        together: dict[int, list[int]] = {}
+        """One request for each run of empty slots that share a prompt, with the slots it is to fill.
+
+        The seed of a text is its prompt's plus its slot: text i of a request draws with the seed + i.
+        """
+        runs: list[list[int]] = []
         for slot in slots:
-            together.setdefault(slot // self._config.choices_per_request, []).append(slot)
+            if runs and slot == runs[-1][-1] + 1 and slot % self._config.choices_per_request:
+                runs[-1].append(slot)
+            else:
+                runs.append([slot])
         requests = []
-        for owed in together.values():
-            messages = self._template.messages(problem.question, self._turn(owed[0], shown).code)
-            seed = content_hash(
-                str(self._config.generation_seed), *(m.content for m in messages), str(owed[0])
-            )
-            request = CompletionRequest(str(owed[0]), messages, int(seed, 16) % 2**31, len(owed))
-            requests.append((request, owed))
+        for run in runs:
+            messages = self._template.messages(problem.question, self._turn(run[0], shown).code)
+            of_prompt = content_hash(str(self._config.generation_seed), *(m.content for m in messages))
+            seed = int(of_prompt, 16) % _SEEDS + run[0]
+            requests.append((CompletionRequest(str(run[0]), messages, seed, len(run)), run))
         return requests
 
     def _response(
-        self, completion: Completion, slot: int, solution: PromptSolution, seed: int
+        self, completion: Completion, slot: int, solution: PromptSolution, request: CompletionRequest
     ) -> StoredResponse:
         return StoredResponse(
             slot=slot,
@@ -195,7 +210,7 @@ class ModelGenerator:
             prompt_tokens=completion.prompt_tokens,
             completion_tokens=completion.completion_tokens,
             seconds=completion.seconds,
-            seed=seed,
+            seed=request.seed + completion.choice,
         )
 
     async def _suite(self, problem: Problem, n: int, *, complete: bool) -> TestSuite:
@@ -229,6 +244,9 @@ class ModelGenerator:
         told = [completion.failure for completion in failures if completion.failure is not None]
         counts = Counter(f"{FAILED}{failure.kind}" for failure in told)
         counts[NOT_STORED] = wanted - suite.responses - len(told)
+        too_long = [failure for failure in told if failure.kind == "too_long"]
+        if too_long:
+            _log.warning("prompt %s: %s", problem.task_id or problem.prompt_hash, too_long[0].message)
         others = [failure for failure in told if failure.kind != "too_long"]
         if not suite.responses and others:
             raise GenerationError(others[0].message)

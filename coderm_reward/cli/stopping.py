@@ -1,0 +1,44 @@
+"""Work that ends cleanly when the user or the system says stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+__all__ = ["StoppedError", "until_stopped"]
+
+_T = TypeVar("_T")
+
+
+class StoppedError(Exception):
+    """The run was told to stop by a signal; `exit_code` is 128 plus its number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
+async def until_stopped(work: Coroutine[Any, Any, _T]) -> _T:
+    """Return what `work` returns; SIGINT and SIGTERM cancel it, and once it has ended raise StoppedError."""
+    task = asyncio.ensure_future(work)
+    stopped: list[int] = []
+
+    def stop(number: int) -> None:
+        stopped.append(number)
+        task.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if stopped:
+            raise StoppedError(stopped[0]) from None
+        raise
+    finally:
+        task.cancel()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
