@@ -9,7 +9,7 @@ published format, `{"task_id": ..., "unit_tests": [{"unittest": source}, ...]}`,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -38,11 +38,18 @@ class ImportCounts(msgspec.Struct, frozen=True):
     """Rows of prompts that nobody knows: their task id is not among the given problems."""
 
 
-def export_recorded(store: SuiteStore, path: Path, generator: str | None = None) -> int:
+def export_recorded(
+    store: SuiteStore,
+    path: Path,
+    generator: str | None = None,
+    *,
+    prompts: Collection[str] | None = None,
+) -> int:
     """Write a generator's suites to JSON lines (packed if the name ends in .gz); return their number.
 
     Args:
         generator: its identity; it may be left out where the store knows only one.
+        prompts: hashes of the prompts to write; None means all.
 
     Raises:
         InputError: the store has no suites of that generator, or several generators and none is named.
@@ -50,7 +57,8 @@ def export_recorded(store: SuiteStore, path: Path, generator: str | None = None)
         GenerationError: the store failed.
     """
     identity, shared = _chosen(store, generator)
-    return write_json_rows(path, (recorded_row(suite, shared) for suite in store.suites(identity)))
+    suites = (s for s in store.suites(identity) if prompts is None or s.problem.prompt_hash in prompts)
+    return write_json_rows(path, (recorded_row(suite, shared) for suite in suites))
 
 
 def export_published(store: SuiteStore, path: Path, generator: str | None = None) -> int:

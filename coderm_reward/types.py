@@ -188,6 +188,8 @@ class RecordedSuite(msgspec.Struct, frozen=True):
 
     responses: tuple[str, ...] = ()
     tests: tuple[UnitTest, ...] = ()
+    prompted_by: tuple[str, ...] = ()
+    """Of each response, whose code stood in its prompt (see UnitTest); "" unknown, empty for all of them."""
 
 
 class Difficulty(msgspec.Struct, frozen=True):

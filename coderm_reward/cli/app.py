@@ -13,7 +13,7 @@ from coderm_reward.cli.score import score
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Rewards for code RL from generated unit tests: generate tests, score rollouts, evaluate the rewards.",
+    help="Rewards for code RL from generated unit tests: generate tests, score rollouts, evaluate rewards.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -161,7 +161,7 @@ def score(
         list[str] | None,
         typer.Option(
             help="imports, network, files: throw such tests away unrun. reference: no vote for tests that "
-            "the reference solution fails. May be repeated; what is given replaces the default, none is none. "
+            "the reference solution fails. May be repeated; what is given replaces the default; none. "
             "\\[default: imports, network, files]",
             rich_help_panel=_REWARD,
         ),

@@ -118,7 +118,7 @@ class _Suites:
             entry.rows += other.rows
             for table in (self._entries, self._texts):
                 table.update({key: entry for key, value in table.items() if value is other})
-        entry.rows.append((next(self._count), row.responses, row.tests))
+        entry.rows.append((next(self._count), row))
         self._entries.update(dict.fromkeys(row.keys, entry))
         if text:
             self._texts[text] = entry if self._texts.get(text, entry) is entry else None
@@ -133,17 +133,29 @@ class _Entry:
     """What was read for one prompt so far: number, responses and ready tests of each row."""
 
     def __init__(self) -> None:
-        self.rows: list[tuple[int, tuple[str, ...], tuple[UnitTest, ...]]] = []
+        self.rows: list[tuple[int, RecordedRow]] = []
         self.text = ""
 
     def suite(self) -> RecordedSuite:
         """Put the rows together in their order; a test that several group records hold counts once."""
-        rows = sorted(self.rows, key=lambda row: row[0])
-        responses = tuple(text for _, texts, _ in rows for text in texts)
+        rows = [row for _, row in sorted(self.rows, key=lambda numbered: numbered[0])]
+        responses = tuple(text for row in rows for text in row.responses)
         tests: dict[str, UnitTest] = {}
-        for test in (test for _, _, ready in rows for test in ready):
+        for test in (test for row in rows for test in row.tests):
             tests.setdefault(test.id, test)
-        return RecordedSuite(responses, tuple(tests.values()))
+        prompted_by = tuple(name for row in rows for name in _prompted_by(row))
+        return RecordedSuite(responses, tuple(tests.values()), prompted_by if any(prompted_by) else ())
+
+
+def _prompted_by(row: RecordedRow) -> Iterator[str]:
+    """Yield for each response whose code stood in its prompt, where our own export says so."""
+    details, solutions = (row.columns.get(name) or [] for name in ("details", "solutions"))
+    for position in range(len(row.responses)):
+        try:
+            name = solutions[details[position]["solution"]]["id"]
+        except (IndexError, KeyError, TypeError):
+            name = ""
+        yield name if isinstance(name, str) else ""
 
 
 def _row(where: str, columns: dict[str, Any]) -> RecordedRow:

@@ -75,7 +75,9 @@ def _suite(recorded: RecordedSuite, problem: Problem, n: int | None) -> TestSuit
     ready = max((test.response + 1 for test in recorded.tests), default=0)
     spent = ready if n is None else min(ready, n)
     texts = recorded.responses if n is None else recorded.responses[: n - spent]
-    parsed = parse_responses(texts, problem.entry_point, problem.prompt_hash)
+    parsed = parse_responses(
+        texts, problem.entry_point, problem.prompt_hash, prompted_by=recorded.prompted_by
+    )
     tests: dict[str, UnitTest] = {test.id: test for test in recorded.tests if test.response < spent}
     for test in parsed.tests:
         first = tests.setdefault(
