@@ -22,6 +22,7 @@ import yaml
 from coderm_reward.config import (
     BudgetConfig,
     ExecutionConfig,
+    GenerationConfig,
     RewardConfig,
     SandboxConfig,
     ScoringConfig,
@@ -267,6 +268,7 @@ def test_config_spells_out_every_default() -> None:
     structs = {
         "sandbox": SandboxConfig,
         "execution": ExecutionConfig,
+        "generation": GenerationConfig,
         "scoring": ScoringConfig,
         "budget": BudgetConfig,
     }
