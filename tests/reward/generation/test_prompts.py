@@ -11,7 +11,8 @@ CODE = 'def double(x):\n    return {"x": 2 * x}["x"]'
 
 GOLDEN_CODERM = (
     b"Below is a question and it's corresponding code answer. Please write test cases to check the "
-    b"correctness of the code answer. You need to use the unittest library in Python and create a test class for testing."
+    b"correctness of the code answer. You need to use the unittest library in Python and create a test class "
+    b"for testing."
     b"\n\n### question\nWrite a function `double(x)`.\n\nUse {no} braces."
     b'\n\n### code solution\ndef double(x):\n    return {"x": 2 * x}["x"]'
     b"\n\nPlease add detailed comments to the test cases you write. You do not need to test the function's "
