@@ -185,18 +185,22 @@ class ScoreRun:
             *extra.items(),
         ]
         out.print(two_column_table("Scored", rows))
-        if not any(len(record.invalid) < len(record.tests) for record in records):
-            raise InputError(
-                "No prompt has a usable test, so every reward is neutral; the table says what parsing "
-                "dropped and the group records why the sandbox found tests invalid."
-            )
         for written in [*self.outs, self.records.path, *([self.report] if self.report else [])]:
             note(f"wrote {written}")
+        self._complain(records)
+
+    def _complain(self, records: Sequence[GroupRecord]) -> None:
+        """Raise what makes this run a failure although everything has been written."""
         lacking = [record for record in records if record.lacks_responses] if self.tests.asks else []
         if lacking:
             raise GenerationError(
                 f"{len(lacking):,} of {len(records):,} groups lack unit tests that could not be had; all is "
                 "written without them: go on with --resume to generate them and score those groups again."
+            )
+        if not any(len(record.invalid) < len(record.tests) for record in records):
+            raise InputError(
+                "No prompt has a usable test, so every reward is neutral; the table says what parsing "
+                "dropped and the group records why the sandbox found tests invalid."
             )
 
     def _times(self) -> list[tuple[str, str]]:

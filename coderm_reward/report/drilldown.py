@@ -185,6 +185,7 @@ def _test_views(record: GroupRecord, numbers: GroupNumbers, text: _Budget) -> tu
             numbers=numbers.tests[t],
             methods=methods[t],
             invalid=record.invalid.get(record.tests[t].id),
+            marked=record.marked.get(record.tests[t].id),
             source=sources[t],
         )
         for t in listed

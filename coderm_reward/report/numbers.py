@@ -10,8 +10,9 @@ import numpy as np
 
 from coderm_reward.data.records import GroupRecord
 from coderm_reward.generation.parsing import REPAIRED
+from coderm_reward.generation.screening import SCREENED
 from coderm_reward.report.groups import GroupNumbers, JudgeCounts, VerdictCounts, group_numbers
-from coderm_reward.types import Judge, Verdict
+from coderm_reward.types import FAILED, Judge, Verdict
 
 __all__ = ["Histogram", "ReportNumbers", "Summary", "report_numbers", "summarise"]
 
@@ -31,6 +32,14 @@ class Summary(msgspec.Struct, frozen=True):
     """Reason -> count of what parsing threw away, most frequent first."""
     tests_repaired: dict[str, int]
     """Reason -> count of responses whose tests parsing kept but changed, most frequent first."""
+    tests_screened: dict[str, int]
+    """Reason -> count of tests thrown away unrun, most frequent first (see generation.screening)."""
+    tests_marked: int
+    """Of those that ran, without a vote."""
+    responses_failed: dict[str, int]
+    """Kind -> count of responses that the infrastructure failed to give, most frequent first."""
+    prompt_tokens: int
+    completion_tokens: int
     tests_invalid: int
     """Of those parsed, found invalid by the sandbox."""
     groups_without_tests: int
@@ -137,7 +146,10 @@ def _summary(records: Sequence[GroupRecord], groups: Sequence[GroupNumbers]) -> 
     rewards = [rollout.reward for rollout in rollouts]
     dropped: dict[str, Counter[str]] = {}
     spent: Counter[str] = Counter()
+    tokens: dict[str, tuple[int, int]] = {}
     for record in records:  # a prompt's groups share one suite, which may have grown between them
+        now = (record.completion_tokens, record.prompt_tokens)
+        tokens[record.prompt_hash] = max(tokens.get(record.prompt_hash, now), now)
         dropped[record.prompt_hash] = dropped.get(record.prompt_hash, Counter()) | Counter(record.dropped)
         spent[record.prompt_hash] = max(spent[record.prompt_hash], record.budget.spent)
     reasons = sum(dropped.values(), Counter[str]())
@@ -150,8 +162,13 @@ def _summary(records: Sequence[GroupRecord], groups: Sequence[GroupNumbers]) -> 
         prompts=len(dropped),
         responses=spent.total(),
         tests_parsed=len({(r.prompt_hash, test.id) for r in records for test in r.tests}),
-        tests_dropped={reason: n for reason, n in ordered if not reason.startswith(REPAIRED)},
+        tests_dropped={r: n for r, n in ordered if not r.startswith((REPAIRED, SCREENED, FAILED))},
         tests_repaired={reason: n for reason, n in ordered if reason.startswith(REPAIRED)},
+        tests_screened={reason: n for reason, n in ordered if reason.startswith(SCREENED)},
+        tests_marked=len({(r.prompt_hash, test) for r in records for test in r.marked}),
+        responses_failed={reason: n for reason, n in ordered if reason.startswith(FAILED)},
+        prompt_tokens=sum(read for _, read in tokens.values()),
+        completion_tokens=sum(written for written, _ in tokens.values()),
         tests_invalid=len({(r.prompt_hash, t.id) for r in records for t in r.tests if t.id in r.invalid}),
         groups_without_tests=sum(group.valid_tests == 0 for group in groups),
         mean_reward=float(np.mean([r.score for r in rewards])) if rewards else None,

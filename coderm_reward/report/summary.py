@@ -22,7 +22,15 @@ def summary_rows(summary: Summary, *, wall_seconds: float | None = None) -> list
         ("tests parsed", f"{s.tests_parsed:,} (from {_count(s.responses, 'response')})"),
         ("dropped in parsing", _reasons(s.tests_dropped)),
         ("repaired in parsing", _reasons(s.tests_repaired)),
+        *_if(s.tests_screened, "screened before running", _reasons(s.tests_screened)),
         ("invalid tests", f"{s.tests_invalid:,}"),
+        *_if(s.tests_marked, "tests the reference fails", f"{s.tests_marked:,}, without a vote"),
+        *_if(s.responses_failed, "responses missing", _reasons(s.responses_failed)),
+        *_if(
+            s.completion_tokens,
+            "tokens",
+            f"{s.completion_tokens:,} written by the model, {s.prompt_tokens:,} read",
+        ),
         ("groups without a usable test", f"{s.groups_without_tests:,}"),
         ("mean reward", _mean(s.mean_reward)),
         ("mean acc", _mean(s.mean_acc)),
@@ -48,6 +56,11 @@ def summary_rows(summary: Summary, *, wall_seconds: float | None = None) -> list
         return [*rows, ("seconds", f"{s.exec_seconds:,.1f} executing, summed over groups that overlap")]
     rate = f"{s.pairs_run / wall_seconds:,.0f}" if wall_seconds > 0 else "none"
     return [*rows, ("seconds", f"{wall_seconds:,.1f}"), ("pairs run per second", rate)]
+
+
+def _if(there: object, name: str, value: str) -> list[tuple[str, str]]:
+    """The row, where there is anything to say."""
+    return [(name, value)] if there else []
 
 
 def _reasons(counts: dict[str, int]) -> str:

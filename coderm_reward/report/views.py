@@ -40,6 +40,8 @@ class TestView(msgspec.Struct, frozen=True):
     methods: tuple[tuple[str, float | None], ...]
     """(name, pass rate)."""
     invalid: str | None
+    marked: str | None
+    """Why it has no vote although it ran."""
     source: Block
 
 
