@@ -118,6 +118,10 @@ class GenerationConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Requests in flight at most; fewer while the server is slow to answer."""
     choices_per_request: Annotated[int, Meta(ge=1, le=4)] = 1
     """Responses asked for in one request."""
+    gpu_memory_utilization: Annotated[float, Meta(gt=0, le=1)] = 0.4
+    """Of an engine in this process: its share of the GPU's memory."""
+    tensor_parallel_size: PositiveInt = 1
+    """Of an engine in this process: GPUs that share the model."""
     screen: tuple[ScreenName, ...] = ("imports", "network", "files")
     """Tests thrown away unrun: those that import what is not there, that use the network, or files and
     processes. reference: a test that the dataset's reference solution fails has no vote."""

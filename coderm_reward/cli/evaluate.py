@@ -57,6 +57,15 @@ def evaluate(
             "default as it was scored."
         ),
     ] = None,
+    exclude_own_tests: Annotated[
+        bool | None,
+        typer.Option(
+            "--exclude-own-tests/--own-tests",
+            help="Whether a test has no vote on the solution that stood in its prompt, nor on any behaving "
+            "like it; by default as it was scored.",
+            show_default=False,
+        ),
+    ] = None,
     acc_threshold: Annotated[
         float | None, typer.Option(help="Score from which the ensemble accepts; by default as it was scored.")
     ] = None,
@@ -77,11 +86,17 @@ def evaluate(
         vote_unit=vote_unit,
         duplicates=duplicates,
         exclude_judges=listed(exclude_judge),
+        exclude_own_tests=exclude_own_tests,
         acc_threshold=acc_threshold,
     ).scoring
     truths = read_truth(truth, records)
     groups = [
-        EvaluationGroup(tuple(CodeStatus(r.status) for r in record.rollouts), record.matrix(), known)
+        EvaluationGroup(
+            tuple(CodeStatus(r.status) for r in record.rollouts),
+            record.matrix(),
+            known,
+            record.identities() if config.exclude_own_tests else (),
+        )
         for record, known in zip(records, truths, strict=True)
         if known is not None
     ]

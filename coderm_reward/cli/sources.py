@@ -152,7 +152,14 @@ class ModelSource:
         if self.config.engine is not None:
             from coderm_reward.generation.vllm_engine import VllmBackend
 
-            return VllmBackend(self.config.model, max_model_len=self.config.context)
+            return VllmBackend(
+                self.config.model,
+                max_model_len=self.config.context,
+                gpu_memory_utilization=self.config.gpu_memory_utilization,
+                tensor_parallel_size=self.config.tensor_parallel_size,
+                max_concurrency=self.config.requests_at_once,
+                deadline=self.config.request_timeout,
+            )
         return None
 
     async def _look(

@@ -14,6 +14,7 @@ import numpy as np
 
 from coderm_reward.config import RewardConfig
 from coderm_reward.errors import InputError
+from coderm_reward.source import normalised_id
 from coderm_reward.types import (
     FAILED,
     Difficulty,
@@ -106,6 +107,10 @@ class GroupRecord(msgspec.Struct, frozen=True):
         """Whether responses are missing that another try might give: `--resume` scores such a group again."""
         lacking = (reason for reason in self.dropped if reason.startswith(FAILED))
         return any(reason != f"{FAILED}too_long" for reason in lacking)
+
+    def identities(self) -> tuple[str, ...]:
+        """Return [R] the identity of each rollout's code (source.normalised_id), "" without code."""
+        return tuple(normalised_id(r.code) if r.code else "" for r in self.rollouts)
 
     def matrix(self) -> ExecutionMatrix:
         """Rebuild the execution matrix (per-rollout seconds come from the rewards)."""

@@ -46,6 +46,11 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
         ({"exclude_judges": ["apart"]}, "give a list of handle, inline"),
         ({"exclude_judges": "inline"}, "give a list of handle, inline"),
         ({"verdict_cache": False}, "expected str"),
+        ({"responses": 0}, "expected int >= 1"),
+        ({"choices_per_request": 5}, "expected int <= 4"),
+        ({"engine": "tgi"}, "choose one of vllm"),
+        ({"screen": ["syntax"]}, "give a list of imports, network, files, reference"),
+        ({"max_tokens": 4096}, "max_tokens 4096 leaves no room for a prompt in a context of 4096"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence_with_the_fix(settings: dict[str, object], said: str) -> None:
@@ -76,6 +81,11 @@ def test_the_fingerprint_changes_with_what_decides_a_reward_and_not_with_the_wor
     assert load_config(exclude_judges=["inline"]).fingerprint() != base
     assert load_config(timeout=2.0).fingerprint() != base
     assert load_config(shape="binary").fingerprint() != base
+    assert load_config(exclude_own_tests=True).fingerprint() != base
+    assert load_config({"screen": []}).fingerprint() != base
+    assert (
+        load_config(model="gpt", temperature=0.1, store="s.db").fingerprint() == base
+    )  # the generator's own
 
 
 def test_excluded_judges_are_a_set_in_one_order() -> None:

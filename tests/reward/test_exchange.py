@@ -102,7 +102,10 @@ def test_an_export_is_read_as_the_same_suites_and_imported_as_the_same_store(
         assert export_recorded(store, path) == len(made)
         recorded = read_recorded_tests([path])
         for one in made:
-            assert recorded[one.problem.prompt_hash].responses == tuple(r.text for r in one.responses)
+            found = recorded[one.problem.prompt_hash]
+            assert found.responses == tuple(r.text for r in one.responses)
+            assert found.prompted_by in ((), tuple(r.solution for r in one.responses))
+            assert bool(found.prompted_by) == any(r.solution for r in one.responses)
 
         count = sum(len(one.responses) for one in made)
         assert load(other, path) == ImportCounts(len(made), added=count, known=0, unmatched=0)
@@ -110,6 +113,13 @@ def test_an_export_is_read_as_the_same_suites_and_imported_as_the_same_store(
         assert [msgspec.structs.replace(s, problem=_unnamed(s.problem)) for s in other.suites()] == again
         assert load(other, path) == ImportCounts(len(made), added=0, known=count, unmatched=0)
         assert load(store, path).added == 0
+
+
+def test_only_the_prompts_that_are_wanted_are_written(tmp_path: Path) -> None:
+    with store_of(suite(PROBLEMS[0], "a"), suite(PROBLEMS[1], "b")) as store:
+        assert export_recorded(store, tmp_path / "s.jsonl", prompts={"h2", "other"}) == 1
+        assert [row.text for s in store.suites() for row in s.responses] == ["a", "b"]
+    assert read_recorded_tests([tmp_path / "s.jsonl"])["h2"].responses == ("b",)
 
 
 def _unnamed(problem: Problem) -> Problem:

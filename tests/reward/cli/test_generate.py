@@ -212,6 +212,12 @@ def test_score_generates_what_is_missing_while_it_runs_what_is_there(tmp_path: P
             assert (record.budget.planned, record.budget.spent) == (N, N)
             assert record.completion_tokens > 0 < record.prompt_tokens
             assert record.generator.startswith(f"{MODEL} template=coderm:")
+        truth = [{"task_id": f"t/{k}", "passed": [1, 0, 1]} for k in range(3)]
+        (tmp_path / "truth.jsonl").write_text("".join(json.dumps(one) + "\n" for one in truth))
+        evaluate = ("evaluate", "o.jsonl", "--truth", "truth.jsonl", "--json")
+        tables = [shell.run(*evaluate, *option).out.splitlines()[-1] for option in ((), ("--own-tests",))]
+        pairs = [json.loads(table)["class_pairs"] for table in tables]
+        assert pairs == [18.0, 36.0]  # each of two behaviours prompted half of the tests
 
 
 def test_the_sandbox_is_at_work_while_the_server_has_not_answered_yet(tmp_path: Path) -> None:

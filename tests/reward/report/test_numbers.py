@@ -221,3 +221,21 @@ def test_all_unknown_group_has_no_pass_rates_and_no_dispute(record, edit):
 def test_empty_stats_give_no_dedupe_rate(record, edit):
     summary = summarise([edit(record, stats=ExecutionStats())])
     assert (summary.dedupe_rate, summary.hit_rate) == (0.0, 0.0)
+
+
+def test_what_generation_and_screening_counted_is_told_apart(record, edit):
+    dropped = {"screened_files": 2, "failed_timeout": 3, "no_code": 1, "repaired_import": 4}
+    marked = edit(record, dropped=dropped, marked={"a": "why"}, prompt_tokens=7, completion_tokens=50)
+    later = edit(marked, group="group-2", completion_tokens=90)
+    summary = summarise([marked, later])
+    assert summary.tests_screened == {"screened_files": 2}
+    assert summary.responses_failed == {"failed_timeout": 3}
+    assert summary.tests_dropped == {"no_code": 1}
+    assert summary.tests_repaired == {"repaired_import": 4}
+    assert (summary.tests_marked, summary.prompt_tokens, summary.completion_tokens) == (1, 7, 90)
+    rows = dict(summary_rows(summary))
+    assert rows["screened before running"] == "2: 2 screened_files"
+    assert rows["responses missing"] == "3: 3 failed_timeout"
+    assert rows["tests the reference fails"] == "1, without a vote"
+    assert rows["tokens"] == "90 written by the model, 7 read"
+    assert not rows.keys() & dict(summary_rows(summarise([record]))).keys() >= {"tokens"}
