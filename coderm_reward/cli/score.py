@@ -306,7 +306,8 @@ def score(
     try:
         run.execute()
     except StoppedError as stop:
-        note(f"stopped by {stop}; the groups scored so far are kept: go on with --resume")
+        also = f", and all responses in {kept_in}" if source.asks and kept_in != "memory" else ""
+        note(f"stopped by {stop}; the groups scored so far are kept{also}: go on with --resume")
         raise typer.Exit(stop.exit_code) from None
 
 

@@ -386,6 +386,7 @@ BAD: dict[str, tuple[dict[str, Any], tuple[object, ...], int, list[str]]] = {
     "n=0": ({}, ("--base-url", "URL", "--n", 0), 2, ["--n 0 asks for no unit tests"]),
     "nobody to ask": ({}, (), 2, ["--base-url"]),
     "a server and an engine": ({}, ("--base-url", "URL", "--engine", "vllm"), 2, ["give one"]),
+    "an engine that is not installed": ({}, ("--engine", "vllm"), 4, ["vllm"]),
     "an unknown engine": ({}, ("--engine", "tgi"), 2, ["tgi", "vllm"]),
     "an unknown template": ({}, ("--base-url", "URL", "--template", "chat"), 2, ["chat", "coderm"]),
     "no room for a prompt": ({}, ("--base-url", "URL", "--max-tokens", 4096), 2, ["4096", "context"]),
