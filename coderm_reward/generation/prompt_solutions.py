@@ -85,13 +85,13 @@ def prompt_code(source: str) -> str:
 
 
 _ENDINGS = re.compile(
-    r"<[|｜]|[|｜]>|```|</?s>|<(?:eos|bos|pad|(?:start|end)_of_turn)>|</?(?:think|thinking)>|\[/?INST\]"
+    r"<[|｜]|[|｜]>|`{3,}|</?s>|<(?:eos|bos|pad|(?:start|end)_of_turn)>|</?(?:think|thinking)>|\[/?INST\]"
 )
 """What ends a message, a turn or a fence for some model. In printed code it occurs in strings only."""
 
 
 def _broken(match: re.Match[str]) -> str:
-    return " ".join(match[0]) if match[0] == "```" else match[0][0] + " " + match[0][1:]
+    return " ".join(match[0]) if match[0][0] == "`" else match[0][0] + " " + match[0][1:]
 
 
 def _defines(code: str, entry_point: str | None) -> bool:

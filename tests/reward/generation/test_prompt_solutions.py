@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from coderm_reward.generation.prompt_solutions import (
@@ -101,6 +101,7 @@ def test_a_string_cannot_end_the_message_or_the_fence(ending) -> None:
     ast.parse(shown)
 
 
+@example(["`", "`", "```"])
 @given(
     st.lists(
         st.sampled_from(["a", " ", "<", "|", ">", "`", "/", "s", "\n", "[INST]", "｜", *ENDINGS]), max_size=30
