@@ -6,6 +6,7 @@ carries a checksum, as SQLite's own checks look at the structure of a file and n
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import zlib
 from collections import Counter
@@ -93,7 +94,7 @@ def make_suite(
         WHERE question = '' OR entry_point IS NULL OR task_id IS NULL""",
         [text if text is None else storable(text) for text in texts],
     )
-    told = storable(msgspec.json.encode(dict(description)).decode()) if description else "{}"
+    told = storable(json.dumps(dict(description), ensure_ascii=False, allow_nan=False))
     identity = storable(generator)
     connection.execute(
         """INSERT INTO generators (identity, description) VALUES (?, ?)
@@ -169,7 +170,8 @@ def _add(connection: sqlite3.Connection, suite: int, response: StoredResponse) -
         storable, (response.text, response.finish_reason, response.solution, response.solution_source)
     )
     digest = content_hash(name, source)
-    counts = (response.prompt_tokens, response.completion_tokens, float(response.seconds), response.seed)
+    seconds = response.seconds + 0.0  # SQLite knows no -0.0
+    counts = (response.prompt_tokens, response.completion_tokens, seconds, response.seed)
     checksum = _checksum((response.slot, text, finish_reason, name, source, *counts))
     connection.execute(
         "INSERT INTO solutions (digest, name, source) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",

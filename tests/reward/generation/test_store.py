@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from coderm_reward.generation.store import SuiteStore
@@ -122,6 +122,8 @@ def test_a_file_keeps_everything_and_nothing_lies_beside_it(tmp_path: Path) -> N
 
 
 @given(st.text(st.characters()), st.text(st.characters()), st.floats(allow_nan=False))
+@example("\0\ud800", "\x1f", -0.0)
+@settings(deadline=None)
 def test_any_text_is_kept_as_far_as_files_can_hold_it(text: str, source: str, seconds: float) -> None:
     given_response = StoredResponse(0, text, text, source, text, seconds=seconds, seed=-1)
     kept = StoredResponse(
