@@ -20,13 +20,16 @@ from coderm_reward.types import content_hash
 
 __all__ = [
     "AggregatorName",
+    "AllocatorName",
     "BudgetConfig",
+    "DifficultyName",
     "Duplicates",
     "EngineName",
     "ExecutionConfig",
     "GenerationConfig",
     "Isolation",
     "JudgeName",
+    "ObjectiveName",
     "RewardConfig",
     "SandboxConfig",
     "ScoringConfig",
@@ -42,6 +45,9 @@ ShapeName = Literal["fraction", "binary", "vote_share"]
 VoteUnit = Literal["method", "class"]
 Duplicates = Literal["weight", "drop"]
 JudgeName = Literal["handle", "inline"]
+DifficultyName = Literal["constant", "dataset", "history", "pilot"]
+AllocatorName = Literal["uniform", "greedy", "price", "sequential"]
+ObjectiveName = Literal["best_of_n", "advantage"]
 Isolation = Literal["auto", "bubblewrap", "landlock", "none"]
 EngineName = Literal["vllm"]
 TemplateName = Literal["auto", "coderm", "instruct"]
@@ -158,14 +164,35 @@ class ScoringConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class BudgetConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How many tests each prompt gets (DESIGN section 7)."""
+    """How many generator responses each prompt gets (DESIGN section 7)."""
 
-    estimator: Literal["constant"] = "constant"
-    pass_rate: Share = 0.5
-    """What the `constant` estimator says of every prompt."""
-    allocator: Literal["uniform"] = "uniform"
     budget: PositiveInt | None = None
     """Mean number of generator responses per prompt; None uses every response there is."""
+    allocator: AllocatorName = "uniform"
+    """Who gets more and who less; all but uniform need a budget."""
+    difficulty: DifficultyName = "constant"
+    """How hard a prompt is taken to be: the estimator of its pass rate."""
+    objective: ObjectiveName = "best_of_n"
+    """What allocators greedy and price count as the gain of a test."""
+    min_budget: Annotated[int, Meta(ge=0)] = 1
+    """Responses that every prompt gets."""
+    max_budget: PositiveInt | None = None
+    """Responses that no prompt gets more than; None is four times the budget."""
+    chunk: PositiveInt = 4
+    """Responses that allocator sequential hands out at a time."""
+    pass_rate: Share = 0.5
+    """What estimator constant says of every prompt, and what the others say before they know anything."""
+    prior_strength: Positive = 2.0
+    """How many observations that is worth to them."""
+    pass_rate_trials: Positive = 8.0
+    """Attempts behind the pass rates of estimator dataset."""
+    pilot: PositiveInt = 4
+    """Responses that estimator pilot looks at first."""
+    history: str = "memory"
+    """Where estimator history keeps what it learns. memory: for this run. Anything else is a file that runs
+    and processes share."""
+    history_decay: Share = 0.5
+    """What an outcome of estimator history weighs after each further visit of its prompt."""
 
 
 class RewardConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

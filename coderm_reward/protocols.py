@@ -5,9 +5,68 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol, runtime_checkable
 
+import msgspec
+
 from coderm_reward.types import Difficulty, ExecutionMatrix, Problem, Solution, TestSuite
 
-__all__ = ["BudgetAllocator", "DifficultyEstimator", "Executor", "GrowingGenerator", "UnitTestGenerator"]
+__all__ = [
+    "BudgetAllocator",
+    "Demand",
+    "DifficultyEstimator",
+    "Evidence",
+    "Executor",
+    "GrowingGenerator",
+    "LearningEstimator",
+    "PilotingEstimator",
+    "RoundAllocator",
+    "UnitTestGenerator",
+]
+
+
+class Demand(msgspec.Struct, frozen=True):
+    """What an allocator knows of one group before it plans."""
+
+    prompt: str
+    """Prompt hash: it breaks ties, so the order of the groups does not matter."""
+    difficulty: Difficulty
+    rollouts: int
+    """Rollouts that tests could tell apart: distinct programs where the objective asks for them, else all."""
+    planned: int | None = None
+    """Responses decided earlier (by the run that this one resumes): counted, and left as it is."""
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What a group's rollouts have shown so far.
+
+    A group without rollouts, or without any vote on them, is all zeros and teaches nobody anything.
+    """
+
+    rollouts: int = 0
+    """Rollouts about which something is known: scored from votes, without code, or caught tampering."""
+    right: float = 0.0
+    """How many of them have `acc` 1: that is what success means where nobody knows the truth."""
+    tests: int = 0
+    """Valid test classes so far."""
+    unsplit: int = 0
+    """How many of these gave the same score to every rollout."""
+    reliability: float = 0.0
+    """Cronbach's alpha of the scores over test classes, in [0, 1]; 0.0 where undefined."""
+    responses: int = 0
+    """Generator responses spent."""
+
+    @property
+    def trials(self) -> float:
+        """How many independent observations of the pass rate this is worth: R T / (R + T).
+
+        R rollouts judged by the same T tests share the tests' mistakes, so the variance of their mean is
+        about p (1 - p) (1/R + 1/T) and not p (1 - p) / R. 0.0 without rollouts or tests.
+        """
+        return self.rollouts * self.tests / (self.rollouts + self.tests) if self.tests else 0.0
+
+    @property
+    def successes(self) -> float:
+        """The share of `trials` that succeeded."""
+        return self.trials * self.right / self.rollouts if self.rollouts else 0.0
 
 
 class UnitTestGenerator(Protocol):
@@ -56,12 +115,49 @@ class Executor(Protocol):
 class DifficultyEstimator(Protocol):
     """Says how likely a rollout of this prompt is to be right (DESIGN section 7)."""
 
-    def estimate(self, problem: Problem) -> Difficulty: ...
+    def estimate(self, problem: Problem) -> Difficulty:
+        """Return what is known before any test of this group has run."""
+        ...
+
+
+@runtime_checkable
+class LearningEstimator(DifficultyEstimator, Protocol):
+    """An estimator that learns from groups once they are scored."""
+
+    def observe(self, problem: Problem, observation: str, evidence: Evidence) -> None:
+        """Take in what a group showed; `observation` identifies it, so that a second time replaces the
+        first."""
+        ...
+
+
+@runtime_checkable
+class PilotingEstimator(DifficultyEstimator, Protocol):
+    """An estimator that wants to see this very group on a few tests first."""
+
+    @property
+    def pilot(self) -> int:
+        """Generator responses that every prompt gets before anything is allocated."""
+        ...
+
+    def estimate_after(self, problem: Problem, evidence: Evidence) -> Difficulty:
+        """Return what is known once they have run."""
+        ...
 
 
 class BudgetAllocator(Protocol):
     """Splits a total of generator responses over prompts (DESIGN section 7)."""
 
-    def allocate(self, difficulties: Sequence[Difficulty]) -> list[int | None]:
-        """Return the number of responses for each prompt, in order; None means all there are."""
+    def allocate(self, demands: Sequence[Demand]) -> list[int | None]:
+        """Return the number of responses for each group, in order; None means all there are."""
+        ...
+
+
+@runtime_checkable
+class RoundAllocator(BudgetAllocator, Protocol):
+    """An allocator that plans in rounds and looks at the tests that have run in between."""
+
+    def grow(
+        self, demands: Sequence[Demand], planned: Sequence[int], evidence: Sequence[Evidence]
+    ) -> list[int]:
+        """Return the next totals, none below `planned`; equal to it: there is nothing more to give."""
         ...

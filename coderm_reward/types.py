@@ -116,6 +116,8 @@ class Problem(msgspec.Struct, frozen=True):
     task_id: str | None = None
     reference: str | None = None
     """Code that the dataset calls right, where it has any."""
+    pass_rate: float | None = None
+    """How often the dataset saw it solved, in [0, 1], where it says so."""
 
 
 class Rollout(msgspec.Struct, frozen=True):

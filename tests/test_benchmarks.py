@@ -73,6 +73,16 @@ def test_a_small_benchmark_runs_to_its_last_line(real_data: Path) -> None:
         assert figures[name] > 0
 
 
+def test_a_small_budget_benchmark_runs_to_its_last_line() -> None:
+    done = run("budget.py", "--prompts", "300", "--repeat", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert figures["prompts"] == 300
+    for name in ("greedy_best_of_n_s", "greedy_advantage_s", "price_best_of_n_us", "price_advantage_us"):
+        assert figures[name] > 0
+    assert 0 < figures["peak_mb"] < 500
+
+
 def test_a_small_soak_finds_every_verdict_as_expected() -> None:
     done = run("soak.py", "--pairs", "100", "--workers", "1", "--json")
     assert done.returncode == 0, done.stderr

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from coderm_reward.errors import ConfigError
-from coderm_reward.types import Difficulty
+from coderm_reward.protocols import Demand
 
 __all__ = ["UniformAllocator"]
 
 
 @dataclass(frozen=True)
 class UniformAllocator:
-    """Gives each prompt `budget` generator responses, or all there are if `budget` is None.
+    """Gives each group `budget` generator responses, or all there are if `budget` is None.
 
     Raises:
         ConfigError: budget is below 1.
@@ -25,6 +25,6 @@ class UniformAllocator:
         if self.budget is not None and self.budget < 1:
             raise ConfigError(f"The setting budget must be at least 1 response, not {self.budget}.")
 
-    def allocate(self, difficulties: Sequence[Difficulty]) -> list[int | None]:
-        """Return the same number for each prompt; the difficulties only say how many prompts there are."""
-        return [self.budget] * len(difficulties)
+    def allocate(self, demands: Sequence[Demand]) -> list[int | None]:
+        """Return the same number for each group; the demands only say how many there are."""
+        return [self.budget] * len(demands)

@@ -7,15 +7,12 @@ import pytest
 from coderm_reward.budget import UniformAllocator
 from coderm_reward.errors import ConfigError
 from coderm_reward.protocols import BudgetAllocator
-from coderm_reward.types import Difficulty
-
-TWO = [Difficulty(pass_rate=p, std=0.1, source="test") for p in (0.1, 0.9)]
 
 
 @pytest.mark.parametrize("budget", [None, 1, 8])
-def test_each_prompt_gets_the_same(budget):
+def test_each_group_gets_the_same(demand, budget):
     allocator: BudgetAllocator = UniformAllocator(budget)
-    assert allocator.allocate(TWO) == [budget, budget]
+    assert allocator.allocate([demand(0, 0.1), demand(1, 0.9)]) == [budget, budget]
     assert allocator.allocate([]) == []
 
 
