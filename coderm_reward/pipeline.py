@@ -1,52 +1,51 @@
 """The main path: estimate -> allocate -> generate -> screen -> execute -> aggregate -> reward.
 
-Read `RewardPipeline.score` and `_score_group` from top to bottom: that is the whole system. Every
-stage is a seam of coderm_reward.protocols or a pure function; this module only connects them.
+Read `RewardPipeline.score` and `_plan` here and `GroupRun.grow` and `record` in group_run from top to bottom:
+that is the whole system. Every stage is a seam of coderm_reward.protocols or a pure function; these two
+modules only connect them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+import math
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing
-from dataclasses import replace
-
-import msgspec
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
 
 from coderm_reward.activity import Activity
-from coderm_reward.budget import ConstantEstimator, UniformAllocator
+from coderm_reward.budget import advantage, make_allocator, make_estimator
 from coderm_reward.config import RewardConfig
-from coderm_reward.data.entry_points import entry_point_from_prompt, entry_point_from_tests
-from coderm_reward.data.extraction import extract_solution
-from coderm_reward.data.records import BudgetRecord, GroupRecord, rollout_records
-from coderm_reward.errors import GenerationError
-from coderm_reward.execution.ahead import RunAhead
-from coderm_reward.generation.screening import marked_by_reference, screened
+from coderm_reward.data.records import BudgetRecord, GroupRecord
+from coderm_reward.group_run import GroupRun, Stages
 from coderm_reward.protocols import (
     BudgetAllocator,
+    Demand,
     DifficultyEstimator,
+    Evidence,
     Executor,
-    GrowingGenerator,
+    LearningEstimator,
+    PilotingEstimator,
+    RoundAllocator,
     UnitTestGenerator,
 )
-from coderm_reward.scoring import group_rewards
-from coderm_reward.source import normalised_id
-from coderm_reward.types import (
-    FAILED,
-    CodeStatus,
-    Difficulty,
-    ExecutionMatrix,
-    Problem,
-    RolloutGroup,
-    Solution,
-    TestSuite,
-    content_hash,
-)
+from coderm_reward.scoring import group_evidence
+from coderm_reward.types import Difficulty, Problem, RolloutGroup, content_hash
 
-__all__ = ["RewardPipeline", "group_content", "problem_and_solutions"]
+__all__ = ["RewardPipeline"]
 
-_log = logging.getLogger("coderm_reward")
+T = TypeVar("T")
 
 
 class RewardPipeline:
@@ -56,11 +55,15 @@ class RewardPipeline:
         generator: gives each prompt its unit tests.
         executor: runs solutions against tests.
         config: the settings that decide a reward.
-        estimator, allocator: how hard prompts are and how many tests each gets; by default what
-            `config.budget` names.
+        estimator, allocator: how hard prompts are and how many responses each gets; by default what
+            `config.budget` names. What they learn stays with this object.
         groups_at_once: groups in flight; more than one keeps the sandbox busy while a group waits.
         modules: top-level modules that tests may import; None lets the sandbox find out.
         activity: adds up how long groups were "executing".
+
+    Raises:
+        ConfigError: budget settings that contradict each other.
+        OutputError: a history file that cannot be used.
     """
 
     def __init__(
@@ -76,31 +79,101 @@ class RewardPipeline:
         activity: Activity | None = None,
     ) -> None:
         self.config = config or RewardConfig()
-        self._generator = generator
-        self._executor = executor
-        self._estimator = estimator or ConstantEstimator(self.config.budget.pass_rate)
-        self._allocator = allocator or UniformAllocator(self.config.budget.budget)
+        self._stages = Stages(generator, executor, self.config, modules, activity or Activity())
+        self._allocator = allocator or make_allocator(self.config.budget)
+        self._rule = type(allocator).__name__ if allocator else f"{self.config.budget.allocator} allocator"
+        self._estimator = estimator or make_estimator(self.config.budget)
         self._groups_at_once = groups_at_once
-        self._modules = modules
-        self._activity = activity or Activity()
 
     def settings(self, problem: Problem) -> str:
         """Fingerprint of everything but the rollouts that decides a prompt's rewards; part of its records."""
-        return content_hash(self.config.fingerprint(), self._generator.fingerprint(problem))
+        return self._stages.settings(problem)
 
-    async def score(self, groups: Sequence[RolloutGroup]) -> AsyncIterator[GroupRecord]:
+    def close(self) -> None:
+        """Let go of what the estimator holds; a second call does nothing."""
+        if isinstance(self._estimator, LearningEstimator):
+            self._estimator.close()
+
+    async def score(
+        self, groups: Sequence[RolloutGroup], kept: Mapping[str, GroupRecord] | None = None
+    ) -> AsyncIterator[GroupRecord]:
         """Score all groups and yield their records as they finish, not in order.
 
+        `kept` are the records, by group id, of those that were scored before: they are not scored again, but
+        their responses are part of the budget and their outcomes are learnt. Groups are planned together, or
+        step by step where a step can learn from the one before or looks at its tests in rounds.
         Infrastructure failures become neutral rewards with `infra_error`, never exceptions.
+
+        Raises:
+            InputError: a difficulty that is no distribution.
         """
-        difficulties = [self._estimator.estimate(group.problem) for group in groups]
-        budgets = self._allocator.allocate(difficulties)
-        waiting = iter(list(zip(groups, difficulties, budgets, strict=True)))
-        running: set[asyncio.Task[GroupRecord]] = set()
+        for wave in self._waves(groups):
+            async with aclosing(self._side_by_side(await self._plan(wave, kept or {}))) as records:
+                async for record in records:
+                    yield record
+
+    async def _plan(
+        self, groups: Sequence[RolloutGroup], kept: Mapping[str, GroupRecord]
+    ) -> list[Callable[[], Coroutine[Any, Any, GroupRecord]]]:
+        """Return what is left to do for each group that is not kept, once it is known who gets how much."""
+        plans = [_Plan(group, self._estimator.estimate(group.problem)) for group in groups]
+        for plan in plans:
+            if (record := kept.get(plan.group.id)) is not None:
+                plan.settled = record.budget
+                self._learn(plan.group, record)
+        left = [plan for plan in plans if plan.settled is None]
+        if isinstance(self._estimator, PilotingEstimator):
+            for plan in left:
+                plan.responses = self._estimator.pilot
+            await self._grow(left)
+            for plan in left:
+                plan.difficulty = self._estimator.estimate_after(plan.group.problem, plan.evidence())
+        demands = [self._demand(plan) for plan in plans]
+        allotted = self._allocator.allocate(demands)
+        while True:
+            for plan, responses in zip(plans, allotted, strict=True):
+                plan.responses = responses
+            if not isinstance(self._allocator, RoundAllocator):
+                break
+            await self._grow(left)
+            planned = [plan.responses or 0 for plan in plans]
+            grown = self._allocator.grow(demands, planned, [plan.evidence() for plan in plans])
+            if grown == planned:
+                break
+            allotted = list(grown)
+        return [partial(self._finish, plan) for plan in left]
+
+    async def _finish(self, plan: _Plan) -> GroupRecord:
+        """One group, from its plan to its record."""
+        await self._reach(plan)
+        assert plan.run is not None
+        record = await plan.run.record(plan.difficulty, plan.responses, plan.why(self._rule))
+        plan.run = None
+        self._learn(plan.group, record)
+        return record
+
+    async def _reach(self, plan: _Plan) -> None:
+        """Grow the group's suite to what is planned, unless it is there."""
+        plan.run = plan.run or GroupRun(self._stages, plan.group)
+        if not plan.rounds or plan.rounds[-1] != plan.responses:
+            await plan.run.grow(plan.responses)
+            plan.rounds.append(plan.responses)
+
+    async def _grow(self, plans: Sequence[_Plan]) -> None:
+        async with aclosing(self._side_by_side([partial(self._reach, plan) for plan in plans])) as done:
+            async for _ in done:
+                pass
+
+    async def _side_by_side(
+        self, works: Iterable[Callable[[], Coroutine[Any, Any, T]]]
+    ) -> AsyncGenerator[T, None]:
+        """Do the works, so many at once, and yield what they return as they finish."""
+        waiting = iter(works)
+        running: set[asyncio.Task[T]] = set()
         try:
             while True:
-                while len(running) < self._groups_at_once and (plan := next(waiting, None)) is not None:
-                    running.add(asyncio.create_task(self._score_group(*plan)))
+                while len(running) < self._groups_at_once and (work := next(waiting, None)) is not None:
+                    running.add(asyncio.create_task(work()))
                 if not running:
                     return
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -111,124 +184,67 @@ class RewardPipeline:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
-    async def _score_group(
-        self, group: RolloutGroup, difficulty: Difficulty, budget: int | None
-    ) -> GroupRecord:
-        """One group, from its texts to its rewards."""
-        problem, solutions = problem_and_solutions(group)
+    def _waves(self, groups: Sequence[RolloutGroup]) -> list[list[RolloutGroup]]:
+        """The groups that are planned together: all, or a step of a run where steps look at outcomes."""
+        if not isinstance(self._estimator, (LearningEstimator, PilotingEstimator)) and not isinstance(
+            self._allocator, RoundAllocator
+        ):
+            return [list(groups)]
+        waves: dict[tuple[str, str | None], list[RolloutGroup]] = {}
+        for group in groups:
+            waves.setdefault((group.run, group.step), []).append(group)
+        runs = {run: number for number, (run, _) in enumerate(waves)}
+        return [waves[key] for key in sorted(waves, key=lambda key: (runs[key[0]], _number(key[1])))]
 
-        ahead = RunAhead(self._executor, solutions)
-        suite, generation_failed = await self._generate(problem, solutions, budget, ahead)
-        if problem.entry_point is None and suite.tests:
-            problem = msgspec.structs.replace(problem, entry_point=entry_point_from_tests(suite.tests))
-            solutions = _extract(group, problem, wants_function=False)
+    def _demand(self, plan: _Plan) -> Demand:
+        """What the allocator hears of a group; programs are counted where identical ones gain nothing."""
+        rollouts = len(plan.group.rollouts)
+        if plan.settled is None and getattr(self._allocator, "objective", None) is advantage:
+            plan.run = plan.run or GroupRun(self._stages, plan.group)
+            rollouts = plan.run.programs()
+        settled = None if plan.settled is None else plan.settled.planned or plan.settled.spent
+        return Demand(plan.group.problem.prompt_hash, plan.difficulty, rollouts, settled)
 
-        with self._activity.of("executing"):
-            matrix = ahead.joined(await self._executor.execute(solutions, suite))
-            matrix = await self._with_marks(matrix, problem, suite)
-
-        own = self.config.scoring.exclude_own_tests
-        rewarded = group_rewards(
-            [solution.status for solution in solutions],
-            matrix,
-            self.config.scoring,
-            difficulty=difficulty.difficulty,
-            gen_seconds=suite.seconds,
-            generation_failed=generation_failed,
-            identities=[normalised_id(s.code) if s.code else "" for s in solutions] if own else (),
-        )
-        return GroupRecord(
-            group=group.id,
-            content=group_content(group),
-            settings=self.settings(group.problem),
-            config=self.config,
-            run=group.run,
-            step=group.step,
-            uid=group.uid,
-            prompt_hash=problem.prompt_hash,
-            question=problem.question,
-            entry_point=problem.entry_point,
-            task_id=problem.task_id,
-            generator=self._generator.identity,
-            tests=matrix.tests,
-            invalid=matrix.invalid,
-            dropped=suite.dropped,
-            budget=_budget_record(difficulty, budget, suite),
-            rollouts=rollout_records([r.row for r in group.rollouts], solutions, matrix, rewarded.rewards),
-            details=matrix.details,
-            stats=matrix.stats,
-            gen_seconds=suite.seconds,
-            warnings=rewarded.warnings,
-            marked=matrix.marked,
-            prompt_tokens=suite.prompt_tokens,
-            completion_tokens=suite.completion_tokens,
-        )
-
-    async def _generate(
-        self, problem: Problem, solutions: Sequence[Solution], budget: int | None, ahead: RunAhead
-    ) -> tuple[TestSuite, bool]:
-        """(the suite, screened; whether the infrastructure failed to give one).
-
-        What is there already runs ahead while the rest is being generated.
-        """
-        suite = TestSuite(problem.prompt_hash)
-        try:
-            async with aclosing(self._suites(problem, solutions, budget)) as suites:
-                async for found in suites:
-                    suite = screened(found, self.config.generation.screen, self._modules, problem.entry_point)
-                    if not suite.complete:
-                        with self._activity.of("executing"):
-                            await ahead.run(suite)
-        except GenerationError as error:
-            _log.warning("no tests for prompt %s: %s", problem.prompt_hash, error)
-            return TestSuite(problem.prompt_hash, dropped={f"{FAILED}generation": 1}), True
-        return suite, False
-
-    async def _suites(
-        self, problem: Problem, solutions: Sequence[Solution], budget: int | None
-    ) -> AsyncGenerator[TestSuite, None]:
-        """Yield the growing suite where running ahead makes sense, else only the whole one."""
-        cached = self.config.execution.verdict_cache != "off"
-        if cached and problem.entry_point is not None and isinstance(self._generator, GrowingGenerator):
-            async with aclosing(self._generator.growing(problem, solutions, budget)) as suites:
-                async for suite in suites:
-                    yield suite
-        else:
-            yield await self._generator.generate(problem, solutions, budget)
-
-    async def _with_marks(
-        self, matrix: ExecutionMatrix, problem: Problem, suite: TestSuite
-    ) -> ExecutionMatrix:
-        """The matrix with the tests marked that the reference solution fails, where that is asked for."""
-        if problem.reference is None or "reference" not in self.config.generation.screen or not suite.tests:
-            return matrix
-        reference = Solution(CodeStatus.OK, problem.reference)
-        return replace(matrix, marked=marked_by_reference(await self._executor.execute([reference], suite)))
+    def _learn(self, group: RolloutGroup, record: GroupRecord) -> None:
+        """Let the estimator know how a group came out, before its record goes anywhere."""
+        if isinstance(self._estimator, LearningEstimator):
+            rewards = [rollout.reward for rollout in record.rollouts]
+            scoring, spent = self.config.scoring, record.budget.spent
+            evidence = group_evidence(record.matrix(), rewards, scoring, spent)
+            observation = content_hash(group.step or "", group.uid or "", record.content)
+            self._estimator.observe(group.problem, observation, evidence)
 
 
-def group_content(group: RolloutGroup) -> str:
-    """Hash of what is scored: the prompt and the texts of all rollouts, in order."""
-    return content_hash(group.problem.prompt_hash, *(rollout.text for rollout in group.rollouts))
+@dataclass
+class _Plan:
+    """What is known and planned of one group, and how far it has come."""
+
+    group: RolloutGroup
+    difficulty: Difficulty
+    responses: int | None = None
+    settled: BudgetRecord | None = None
+    """What was planned and spent on it before, if it is kept."""
+    run: GroupRun | None = None
+    rounds: list[int | None] = field(default_factory=list)
+    """The totals that it has grown to."""
+
+    def evidence(self) -> Evidence:
+        """What it has shown; of a group that is kept only what it spent."""
+        if self.run is None:
+            return Evidence(responses=0 if self.settled is None else self.settled.spent)
+        return self.run.evidence()
+
+    def why(self, rule: str) -> str:
+        """One line on where the number of responses comes from."""
+        believed = f"pass rate {self.difficulty.pass_rate:.3f}, std {self.difficulty.std:.3f}"
+        planned = "every response there is" if self.responses is None else f"{self.responses} responses"
+        rounds = " in rounds of " + ", ".join(map(str, self.rounds)) if len(self.rounds) > 1 else ""
+        return f"{self.difficulty.source} estimator: {believed}; {rule}: {planned}{rounds}"
 
 
-def problem_and_solutions(group: RolloutGroup) -> tuple[Problem, list[Solution]]:
-    """Return the problem, with its entry point where anything but tests tells it, and the rollouts' code."""
-    problem = group.problem
-    if problem.entry_point is None:
-        problem = msgspec.structs.replace(problem, entry_point=entry_point_from_prompt(problem.question))
-    return problem, _extract(group, problem, wants_function=problem.entry_point is not None)
-
-
-def _extract(group: RolloutGroup, problem: Problem, *, wants_function: bool) -> list[Solution]:
-    return [
-        extract_solution(
-            rollout.text, problem.entry_point, wants_function=wants_function, context=problem.question
-        )
-        for rollout in group.rollouts
-    ]
-
-
-def _budget_record(difficulty: Difficulty, budget: int | None, suite: TestSuite) -> BudgetRecord:
-    planned = "every response there is" if budget is None else f"{budget} responses"
-    why = f"{difficulty.source} estimator: pass rate {difficulty.pass_rate:.3f}; planned {planned}"
-    return BudgetRecord(difficulty, planned=budget, spent=suite.responses, why=why)
+def _number(step: str | None) -> float:
+    """Steps in the order of their numbers; what has none stays in the order of the dump, at the end."""
+    try:
+        return float(step or "")
+    except ValueError:
+        return math.inf

@@ -129,6 +129,10 @@ class LearningEstimator(DifficultyEstimator, Protocol):
         first."""
         ...
 
+    def close(self) -> None:
+        """Let go of what it holds; a second call does nothing."""
+        ...
+
 
 @runtime_checkable
 class PilotingEstimator(DifficultyEstimator, Protocol):

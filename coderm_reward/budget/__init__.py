@@ -11,7 +11,7 @@ from coderm_reward.budget.constant import ConstantEstimator
 from coderm_reward.budget.dataset import DatasetEstimator
 from coderm_reward.budget.greedy import GreedyAllocator
 from coderm_reward.budget.history import HistoryEstimator
-from coderm_reward.budget.objectives import OBJECTIVES, Objective
+from coderm_reward.budget.objectives import OBJECTIVES, Objective, advantage, best_of_n
 from coderm_reward.budget.pilot import PilotEstimator
 from coderm_reward.budget.price import PriceAllocator
 from coderm_reward.budget.sequential import SequentialAllocator
@@ -29,6 +29,8 @@ __all__ = [
     "PriceAllocator",
     "SequentialAllocator",
     "UniformAllocator",
+    "advantage",
+    "best_of_n",
     "make_allocator",
     "make_estimator",
 ]

@@ -15,7 +15,7 @@ from coderm_reward.cli.stopping import until_stopped
 from coderm_reward.errors import GenerationError
 from coderm_reward.exchange import export_recorded
 from coderm_reward.generation.model_generator import ModelGenerator
-from coderm_reward.pipeline import problem_and_solutions
+from coderm_reward.group_run import problem_and_solutions
 from coderm_reward.types import FAILED, Problem, RolloutGroup, Solution
 
 __all__ = ["GenerateRun"]

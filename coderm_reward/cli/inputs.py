@@ -7,6 +7,7 @@ from enum import Enum
 from pathlib import Path
 
 from coderm_reward.cli.console import note, progress_bar
+from coderm_reward.config import BudgetConfig
 from coderm_reward.data.columns import ColumnMap
 from coderm_reward.data.dump import Dump, load_dump
 from coderm_reward.data.sidecar import sidecar_path
@@ -18,6 +19,7 @@ __all__ = [
     "check_coverage",
     "check_distinct",
     "check_distinct_files",
+    "check_pass_rates",
     "listed",
     "load",
     "responses_per_prompt",
@@ -115,6 +117,25 @@ def load(
     if len(dump.bad_rows) > _BAD_ROWS_SHOWN:
         note(f"left out {len(dump.bad_rows) - _BAD_ROWS_SHOWN} more malformed rows")
     return dump
+
+
+def check_pass_rates(config: BudgetConfig, dump: Dump) -> None:
+    """Say how many prompts estimator dataset knows nothing of.
+
+    Raises:
+        InputError: it knows nothing of any.
+    """
+    if config.difficulty != "dataset":
+        return
+    problems = {group.problem.prompt_hash: group.problem for group in dump.groups}
+    without = sum(problem.pass_rate is None for problem in problems.values())
+    if without == len(problems):
+        raise InputError(
+            "No prompt has a pass rate, which is what --difficulty dataset goes by; name the column that has "
+            "them with --map pass_rate=COLUMN."
+        )
+    if without:
+        note(f"{without} of {len(problems)} prompts have no pass rate: the prior of {config.pass_rate:g}")
 
 
 def check_coverage(generator: RecordedGenerator, dump: Dump, tests: Sequence[Path]) -> None:

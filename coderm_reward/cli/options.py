@@ -29,8 +29,8 @@ ColumnMaps = Annotated[
     typer.Option(
         "--map",
         help="Which columns to read: prompt=COL,response=COL,id=COL,solutions=COL (a list of responses "
-        "a row),step=COL,uid=COL,entry_point=COL,reference=COL (a right solution). What is left out is found "
-        "by common names.",
+        "a row),step=COL,uid=COL,entry_point=COL,reference=COL (a right solution),pass_rate=COL (0 to 1, "
+        "for --difficulty dataset). What is left out is found by common names; pass_rate is not.",
         rich_help_panel=_INPUT,
     ),
 ]

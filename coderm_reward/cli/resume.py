@@ -15,7 +15,7 @@ import msgspec
 from coderm_reward.data.records import GroupRecord, read_records
 from coderm_reward.data.sidecar import RecordWriter, sidecar_path
 from coderm_reward.errors import OutputError
-from coderm_reward.pipeline import group_content
+from coderm_reward.group_run import group_content
 from coderm_reward.types import RolloutGroup
 
 __all__ = ["RunRecords"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -26,7 +27,6 @@ from coderm_reward.errors import GenerationError, InputError, SandboxUnavailable
 from coderm_reward.execution import SandboxExecutor, VerdictCache, importable_modules, open_cache
 from coderm_reward.pipeline import RewardPipeline
 from coderm_reward.protocols import UnitTestGenerator
-from coderm_reward.types import RolloutGroup
 from coderm_sandbox import Limits, SandboxPool
 from coderm_sandbox import SandboxUnavailableError as PoolUnavailableError
 
@@ -107,15 +107,20 @@ class ScoreRun:
             modules=importable_modules(self.config.sandbox.sandbox_python),
             activity=self.activity,
         )
+        with closing(pipeline):
+            return await self._score_missing(pipeline, pool, arrived)
+
+    async def _score_missing(
+        self, pipeline: RewardPipeline, pool: SandboxPool, arrived: GenerationProgress
+    ) -> tuple[list[GroupRecord], list[GroupRecord]]:
         if self.dump.groups and all(len(group.rollouts) == 1 for group in self.dump.groups):
             note("every group has one rollout only: siblings are found by uid, or by prompt within a step")
         kept = self.records.open(
             self.dump.groups, lambda group: pipeline.settings(group.problem), retry=self.tests.asks
         )
-        missing = [group for group in self.dump.groups if group.id not in kept]
         if self.records.resuming:
             note(f"resuming: {len(kept)} of {len(self.dump.groups)} groups are recorded already")
-        if not missing:
+        if len(kept) == len(self.dump.groups):
             return list(kept.values()), []
         fresh: list[GroupRecord] = []
         try:
@@ -123,7 +128,7 @@ class ScoreRun:
                 arrived.show(progress)
                 async with pool:
                     note(f"isolation: {pool.description}, {pool.size} workers")
-                    await self._consume(pipeline, missing, fresh, progress)
+                    await self._consume(pipeline, kept, fresh, progress)
                     stats = pool.stats
                     if stats.audited:
                         note(
@@ -140,12 +145,13 @@ class ScoreRun:
     async def _consume(
         self,
         pipeline: RewardPipeline,
-        groups: Sequence[RolloutGroup],
+        kept: Mapping[str, GroupRecord],
         fresh: list[GroupRecord],
         progress: Progress,
     ) -> None:
-        bar = progress.add_task("scoring groups", total=len(groups))
-        async for record in pipeline.score(groups):
+        groups = self.dump.groups
+        bar = progress.add_task("scoring groups", total=len(groups) - len(kept))
+        async for record in pipeline.score(groups, kept):
             self.records.add(record)
             fresh.append(record)
             progress.advance(bar)

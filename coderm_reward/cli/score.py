@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from coderm_reward.cli import options
+from coderm_reward.cli import options, score_options
 from coderm_reward.cli.console import note
 from coderm_reward.cli.inputs import (
     OnBadRow,
     check_coverage,
     check_distinct,
+    check_pass_rates,
     listed,
     load,
     responses_per_prompt,
@@ -30,7 +31,7 @@ from coderm_reward.generation.recorded import RecordedGenerator
 
 __all__ = ["score"]
 
-_INPUT, _REWARD, _RUN = "Input and output", "Reward", "Sandbox"
+_INPUT, _REWARD = "Input and output", "Reward"
 
 
 def score(
@@ -166,67 +167,20 @@ def score(
             rich_help_panel=_REWARD,
         ),
     ] = None,
-    budget: Annotated[
-        int | None,
-        typer.Option(
-            "--budget",
-            "--n",
-            help="Test responses used per prompt. \\[default: all that are there; 16 of a model]",
-            rich_help_panel=_REWARD,
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            help="Sandbox workers; one per usable core by default.",
-            rich_help_panel=_RUN,
-        ),
-    ] = None,
-    isolation: Annotated[
-        str | None,
-        typer.Option(
-            help="auto: bubblewrap, or landlock on a host that forbids namespaces; bubblewrap; landlock; "
-            "none (unsafe, by name only). \\[default: auto]",
-            rich_help_panel=_RUN,
-        ),
-    ] = None,
-    sandbox_python: Annotated[
-        str | None,
-        typer.Option(
-            help="Interpreter whose packages candidate code may import.",
-            rich_help_panel=_RUN,
-        ),
-    ] = None,
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            help="Seconds per test method. \\[default: 1.0]",
-            rich_help_panel=_RUN,
-        ),
-    ] = None,
-    memory: Annotated[
-        int | None,
-        typer.Option(
-            help="MiB per solution. \\[default: 1024]",
-            rich_help_panel=_RUN,
-        ),
-    ] = None,
-    hang_limit: Annotated[
-        int | None,
-        typer.Option(
-            help="A solution whose first votes all time out, so many and in two classes or more, is not run "
-            "further: the rest count as timeouts. 0: never. \\[default: 8]",
-            rich_help_panel=_RUN,
-        ),
-    ] = None,
-    verdict_cache: Annotated[
-        str | None,
-        typer.Option(
-            help="Keep verdicts in memory for this run, in a file that steps and runs share, or off. "
-            "\\[default: memory]",
-            rich_help_panel=_RUN,
-        ),
-    ] = None,
+    budget: score_options.Budget = None,
+    allocator: score_options.Allocator = None,
+    difficulty: score_options.Difficulty = None,
+    objective: score_options.Objective = None,
+    history: score_options.History = None,
+    min_budget: score_options.MinBudget = None,
+    max_budget: score_options.MaxBudget = None,
+    workers: score_options.Workers = None,
+    isolation: score_options.Isolation = None,
+    sandbox_python: score_options.SandboxPython = None,
+    timeout: score_options.Timeout = None,
+    memory: score_options.Memory = None,
+    hang_limit: score_options.HangLimit = None,
+    verdict_cache: score_options.VerdictCacheFile = None,
 ) -> None:
     """Score a rollout dump: run every rollout against its prompt's unit tests and turn votes into rewards.
 
@@ -249,6 +203,12 @@ def score(
         exclude_own_tests=exclude_own_tests,
         screen=listed(screen),
         budget=responses_per_prompt(budget),
+        allocator=allocator,
+        difficulty=difficulty,
+        objective=objective,
+        history=history,
+        min_budget=min_budget,
+        max_budget=max_budget,
         model=model,
         base_url=base_url,
         engine=engine,
@@ -282,6 +242,7 @@ def score(
     others = [*([report] if report else []), *([] if cache in ("memory", "off") else [Path(cache)])]
     kept_in = settings.generation.store
     others += [] if tests or kept_in == "memory" else [Path(kept_in)]
+    others += [] if settings.budget.history == "memory" else [Path(settings.budget.history)]
     check_distinct([*dumps, *(tests or []), *([config] if config else [])], outs, others)
     records = RunRecords(outs[0], resume=resume, overwrite=overwrite)
     count = settings.budget.budget or settings.generation.responses
@@ -289,6 +250,7 @@ def score(
     if not tests:
         written.check()
     dump = load(dumps, ColumnMap.parse(*column_map) if column_map else None, on_bad_row)
+    check_pass_rates(settings.budget, dump)
     source: TestSource = written
     if tests:
         generator = RecordedGenerator(read_recorded_tests(tests))

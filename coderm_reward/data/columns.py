@@ -22,6 +22,7 @@ ROLES = {
     "entry_point": "name of the function under test",
     "starter_code": "code that the prompt starts from",
     "reference": "a right solution of the data set",
+    "pass_rate": "how often the problem was solved, from 0 to 1",
 }
 
 _VERL = {"input", "output", "score", "step"}

@@ -198,6 +198,7 @@ class _Loader:
             uid, step, task_id, entry_point = (
                 fields.scalar(role, roles, columns) for role in ("uid", "step", "id", "entry_point")
             )
+            pass_rate = fields.rate("pass_rate", roles, columns)
         except ValueError as error:
             self._bad(BadRow(file.label, raw.line, str(error)))
             return
@@ -207,6 +208,7 @@ class _Loader:
         group = self._groups.group(prompt, file.run, step or file.step, uid)
         group.task_id = group.task_id or task_id
         group.entry_point = group.entry_point or entry_point or _starter_entry_point(roles, columns)
+        group.pass_rate = pass_rate if group.pass_rate is None else group.pass_rate
         reference = roles.get("reference", columns)
         if isinstance(reference, str) and group.reference is None:
             group.reference = reference_code(reference, prompt.question, group.entry_point)

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from coderm_reward.data.columns import MISSING, RoleColumns
 
-__all__ = ["element_types", "kind", "required", "responses", "scalar"]
+__all__ = ["element_types", "kind", "rate", "required", "responses", "scalar"]
 
 _KINDS = {
     type(None): "null",
@@ -76,6 +76,21 @@ def scalar(role: str, roles: RoleColumns, row: Mapping[str, Any]) -> str | None:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise ValueError(f"{roles.columns[role]!r} (the {role}) is {kind(value)}, not text or a number")
     return _number_text(value) if isinstance(value, float) else str(value) or None
+
+
+def rate(role: str, roles: RoleColumns, row: Mapping[str, Any]) -> float | None:
+    """Return an optional role's value as a number from 0 to 1; None where it is missing or null.
+
+    Raises:
+        ValueError: it is no such number.
+    """
+    value = roles.get(role, row)
+    if value is MISSING or value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
+        shown = value if isinstance(value, (int, float)) else kind(value)
+        raise ValueError(f"{roles.columns[role]!r} (the {role}) is {shown}, not a number from 0 to 1")
+    return float(value)
 
 
 def kind(value: object) -> str:

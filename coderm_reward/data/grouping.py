@@ -37,6 +37,7 @@ class GroupDraft:
     task_id: str | None = None
     entry_point: str | None = None
     reference: str | None = None
+    pass_rate: float | None = None
     rollouts: list[Rollout] = field(default_factory=list)
 
 
@@ -98,6 +99,7 @@ class GroupBuilder:
                     draft.entry_point,
                     draft.task_id,
                     draft.reference,
+                    draft.pass_rate,
                 ),
                 rollouts=tuple(draft.rollouts),
                 run=draft.run,

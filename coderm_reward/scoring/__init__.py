@@ -9,6 +9,7 @@ from coderm_reward.scoring.evaluation import (
     EvaluationTable,
     evaluate_groups,
 )
+from coderm_reward.scoring.evidence import group_evidence
 from coderm_reward.scoring.judges import judged_cells, without_judges
 from coderm_reward.scoring.metrics import ClassifierMetrics
 from coderm_reward.scoring.reliability import cronbach_alpha
@@ -29,6 +30,7 @@ __all__ = [
     "count_votes",
     "cronbach_alpha",
     "evaluate_groups",
+    "group_evidence",
     "group_rewards",
     "judged_cells",
     "without_judges",
