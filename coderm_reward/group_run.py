@@ -89,7 +89,7 @@ class GroupRun:
         dearest.
         """
         found, failed = await self._generate(responses)
-        if failed and self._suite.tests:
+        if failed and self._suite.responses:
             found = msgspec.structs.replace(self._suite, dropped={**self._suite.dropped, **found.dropped})
         self._suite, self._failed = found, failed
         self._problem, self._solutions = self._asking, self._rollouts

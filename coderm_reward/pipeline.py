@@ -37,6 +37,7 @@ from coderm_reward.protocols import (
     Executor,
     LearningEstimator,
     PilotingEstimator,
+    PreparingEstimator,
     RoundAllocator,
     UnitTestGenerator,
 )
@@ -91,7 +92,7 @@ class RewardPipeline:
 
     def close(self) -> None:
         """Let go of what the estimator holds; a second call does nothing."""
-        if isinstance(self._estimator, LearningEstimator):
+        if isinstance(self._estimator, (LearningEstimator, PreparingEstimator)):
             self._estimator.close()
 
     async def score(
@@ -116,6 +117,8 @@ class RewardPipeline:
         self, groups: Sequence[RolloutGroup], kept: Mapping[str, GroupRecord]
     ) -> list[Callable[[], Coroutine[Any, Any, GroupRecord]]]:
         """Return what is left to do for each group that is not kept, once it is known who gets how much."""
+        if isinstance(self._estimator, PreparingEstimator):
+            await asyncio.to_thread(self._estimator.prepare, [group.problem for group in groups])
         plans = [_Plan(group, self._estimator.estimate(group.problem)) for group in groups]
         for plan in plans:
             if (record := kept.get(plan.group.id)) is not None:

@@ -18,6 +18,7 @@ __all__ = [
     "GrowingGenerator",
     "LearningEstimator",
     "PilotingEstimator",
+    "PreparingEstimator",
     "RoundAllocator",
     "UnitTestGenerator",
 ]
@@ -127,6 +128,19 @@ class LearningEstimator(DifficultyEstimator, Protocol):
     def observe(self, problem: Problem, observation: str, evidence: Evidence) -> None:
         """Take in what a group showed; `observation` identifies it, so that a second time replaces the
         first."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what it holds; a second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class PreparingEstimator(DifficultyEstimator, Protocol):
+    """An estimator that is much quicker with many prompts at once, such as one that asks a model."""
+
+    def prepare(self, problems: Sequence[Problem]) -> None:
+        """Get ready to estimate these; called in a thread of its own, which may take its time."""
         ...
 
     def close(self) -> None:

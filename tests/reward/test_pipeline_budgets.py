@@ -6,19 +6,22 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 import pytest
 
-from coderm_reward.budget import HistoryEstimator
+from coderm_reward.budget import ConstantEstimator, HistoryEstimator
 from coderm_reward.config import load_config
 from coderm_reward.data.chat import messages_from_text, prompt_hash
 from coderm_reward.data.records import GroupRecord
 from coderm_reward.errors import GenerationError
 from coderm_reward.execution import MemoryCache, SandboxExecutor
 from coderm_reward.pipeline import RewardPipeline
+from coderm_reward.protocols import DifficultyEstimator
 from coderm_reward.types import (
     CodeStatus,
+    Difficulty,
     ExecutionMatrix,
     Problem,
     Rollout,
@@ -89,12 +92,12 @@ def score() -> Iterator[Score]:
         generator: Numbered | None = None,
         kept: Mapping[str, GroupRecord] | None = None,
         executor: type[SandboxExecutor] = SandboxExecutor,
+        estimator: DifficultyEstimator | None = None,
         **settings: object,
     ) -> list[GroupRecord]:
         config = load_config(settings)
-        with closing(
-            RewardPipeline(generator or Numbered(), executor(pool, MemoryCache()), config)
-        ) as pipeline:
+        runs = executor(pool, MemoryCache())
+        with closing(RewardPipeline(generator or Numbered(), runs, config, estimator=estimator)) as pipeline:
             found = {record.group: record async for record in pipeline.score(groups, kept)}
         return [found[group.id] for group in groups if group.id in found]
 
@@ -253,6 +256,29 @@ def test_empty_groups_and_single_rollouts_are_scored_like_any(
     empty, one, no_code = score(groups, objective="advantage", **settings)
     assert empty.rollouts == ()
     assert (one.rollouts[0].reward.score, no_code.rollouts[0].reward.score) == (1.0, 0.0)
+
+
+class Prepared(ConstantEstimator):
+    """An estimator that answers only about what it was prepared for."""
+
+    known: ClassVar[dict[str, Difficulty]] = {}
+    closed: ClassVar[list[bool]] = []
+
+    def prepare(self, problems: Sequence[Problem]) -> None:
+        self.known.update({p.prompt_hash: Difficulty(0.25, 0.1, "prepared") for p in problems})
+
+    def estimate(self, problem: Problem) -> Difficulty:
+        return self.known[problem.prompt_hash]
+
+    def close(self) -> None:
+        self.closed.append(True)
+
+
+def test_an_estimator_is_prepared_for_all_prompts_at_once_and_closed(score: Score) -> None:
+    estimator = Prepared()
+    records = score([group("a", RIGHT), group("b", RIGHT)], estimator=estimator, budget=2)
+    assert {record.budget.difficulty.source for record in records} == {"prepared"}
+    assert estimator.closed == [True]
 
 
 def test_nobody_is_asked_for_nothing(score: Score) -> None:
