@@ -30,6 +30,7 @@ __all__ = [
     "Isolation",
     "JudgeName",
     "ObjectiveName",
+    "ReliabilityRule",
     "RewardConfig",
     "SandboxConfig",
     "ScoringConfig",
@@ -40,8 +41,9 @@ __all__ = [
     "load_config",
 ]
 
-AggregatorName = Literal["majority", "majority_consensus", "dual_agreement", "combined"]
+AggregatorName = Literal["majority", "majority_consensus", "dual_agreement", "combined", "bayes"]
 ShapeName = Literal["fraction", "binary", "vote_share"]
+ReliabilityRule = Literal["none", "shrink", "filter"]
 VoteUnit = Literal["method", "class"]
 Duplicates = Literal["weight", "drop"]
 JudgeName = Literal["handle", "inline"]
@@ -151,6 +153,11 @@ class ScoringConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     acc_threshold: Share = 0.5
     neutral: Literal["group_mean"] | float = "group_mean"
     """Reward where there is no evidence: the mean of the group's scored siblings, or this number."""
+    reliability_rule: ReliabilityRule = "none"
+    """What a group's reliability does to its rewards: nothing, shrink them towards their mean by it (Kelley), or
+    make them all the mean where it is below `min_reliability`: no gradient, and `filtered` says so."""
+    min_reliability: Share = 0.5
+    """The threshold of rule `filter`."""
     duplicates: Duplicates = "weight"
     """Whether copies of a test keep their vote, and copies of a solution their weight in clusters."""
     exclude_judges: tuple[JudgeName, ...] = ()

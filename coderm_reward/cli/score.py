@@ -96,7 +96,7 @@ def score(
     aggregator: Annotated[
         str | None,
         typer.Option(
-            help="majority, majority_consensus, dual_agreement or combined. \\[default: majority]",
+            help="majority, majority_consensus, dual_agreement, combined or bayes. \\[default: majority]",
             rich_help_panel=_REWARD,
         ),
     ] = None,

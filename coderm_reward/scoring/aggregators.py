@@ -1,14 +1,7 @@
 """From votes to one score per rollout (DESIGN section 8). Pure; scores lie in [0, 1].
 
 Every aggregator returns NaN exactly for the rollouts that are not `Ballots.eligible`; whoever calls
-one replaces NaN by the evidence rules (see `rewards.group_rewards`).
-
-A cluster is the set of eligible rollouts that pass exactly the same tests. It is taken over the vote
-columns that every eligible rollout has evidence for, so an UNKNOWN cell can make clusters coarser but
-never splits one. If no such column is left, nothing tells the rollouts apart: they are one cluster, and
-the agreement factor is 1 for all rather than a penalty for a failure of the infrastructure.
-Shares are of the n rollouts of the group, those without code and those that tampered included; only a
-rollout about which nothing is known neither agrees nor disagrees.
+one replaces NaN by the evidence rules (see `rewards.group_rewards`). What a cluster is, `clusters` says.
 """
 
 from __future__ import annotations
@@ -20,15 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from coderm_reward.config import AggregatorName
-from coderm_reward.scoring.votes import Ballots, BoolArray, FloatArray, IntArray, VoteTable
+from coderm_reward.scoring.bayes import calibrated, calibration_features, cluster_posterior
+from coderm_reward.scoring.clusters import agreement
+from coderm_reward.scoring.votes import Ballots, FloatArray, VoteTable
 
 __all__ = [
     "AGGREGATORS",
     "MAX_CONSENSUS_BONUS",
+    "PROMOTION",
     "Aggregator",
     "Scores",
-    "cluster_ids",
-    "cluster_shares",
+    "bayes",
     "combined",
     "dual_agreement",
     "majority",
@@ -37,6 +32,9 @@ __all__ = [
 
 MAX_CONSENSUS_BONUS = 1e-6
 """A tie-break must also be negligible as a reward, however few tests there are."""
+
+PROMOTION = 2.0
+"""How far `bayes` lets its posterior move a cluster: to 1 + PROMOTION times what it would have without."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +64,12 @@ def majority_consensus(ballots: Ballots) -> Scores:
     fraction = _fraction(ballots, ballots.votes)
     eps = min(MAX_CONSENSUS_BONUS, 0.5 / max(ballots.votes.planned, 1.0) ** 2)
     open_tie = (fraction > 0.0) & (fraction < 1.0)
-    return Scores(fraction + np.where(open_tie, eps * _agreement(ballots, ballots.votes), 0.0))
+    return Scores(fraction + np.where(open_tie, eps * agreement(ballots, ballots.votes), 0.0))
 
 
 def dual_agreement(ballots: Ballots) -> Scores:
     """CodeT's dual execution agreement, per rollout: pass fraction * sqrt(share of its cluster)."""
-    return Scores(_fraction(ballots, ballots.votes) * np.sqrt(_agreement(ballots, ballots.votes)))
+    return Scores(_fraction(ballots, ballots.votes) * np.sqrt(agreement(ballots, ballots.votes)))
 
 
 def combined(ballots: Ballots) -> Scores:
@@ -79,13 +77,26 @@ def combined(ballots: Ballots) -> Scores:
 
     A rollout with evidence at one level only gets the fraction of that level.
     """
-    methods = _fraction(ballots, ballots.methods)
-    classes = _fraction(ballots, ballots.classes)
-    methods, classes = (
-        np.where(np.isnan(methods), classes, methods),
-        np.where(np.isnan(classes), methods, classes),
+    methods, classes = _both_fractions(ballots)
+    return Scores((methods + classes) / 2.0 * np.sqrt(agreement(ballots, ballots.methods)))
+
+
+def bayes(ballots: Ballots) -> Scores:
+    """(method fraction + class fraction)/2, promoted by the posterior that the rollout's cluster is right.
+
+    score = mean fraction * (1 + 2 * posterior)/3, so a cluster that surely is the right one keeps its fraction
+    and all others get a third of theirs. Only a cluster with a large posterior is moved against the rest;
+    where the model is unsure, the order is that of the fractions. `p_correct` is calibrated.
+    """
+    methods, classes = _both_fractions(ballots)
+    posterior = cluster_posterior(ballots)
+    fraction = (methods + classes) / 2.0
+    passing = math.fsum(fraction[ballots.eligible]) / max(int(ballots.eligible.sum()), 1)
+    share = agreement(ballots, ballots.methods)
+    features = calibration_features(posterior, methods, classes, share, passing)
+    return Scores(
+        fraction * (1.0 + PROMOTION * posterior) / (1.0 + PROMOTION), p_correct=calibrated(features)
     )
-    return Scores((methods + classes) / 2.0 * np.sqrt(_agreement(ballots, ballots.methods)))
 
 
 AGGREGATORS: Mapping[AggregatorName, Aggregator] = {
@@ -93,40 +104,19 @@ AGGREGATORS: Mapping[AggregatorName, Aggregator] = {
     "majority_consensus": majority_consensus,
     "dual_agreement": dual_agreement,
     "combined": combined,
+    "bayes": bayes,
 }
-
-
-def cluster_ids(table: VoteTable, eligible: BoolArray) -> IntArray:
-    """Return [R] a number per cluster, in order of first appearance; -1 where not eligible."""
-    ids = np.full(eligible.shape, -1, dtype=np.intp)
-    common = table.known[eligible].all(axis=0)
-    seen: dict[bytes, int] = {}
-    for rollout in np.flatnonzero(eligible):
-        key = table.passed[rollout, common].tobytes()
-        ids[rollout] = seen.setdefault(key, len(seen))
-    return ids
-
-
-def cluster_shares(ids: IntArray, weight: FloatArray, others: float = 0.0) -> FloatArray:
-    """Return [R] the weight of each rollout's cluster over that of all clusters and of `others` besides.
-
-    NaN where id is -1.
-
-    Sizes are rounded sums of 1/k over k copies, so clusters of equal size tie exactly, in any order.
-    """
-    shares = np.full(weight.shape, np.nan)
-    members = [np.flatnonzero(ids == cluster) for cluster in range(int(ids.max(initial=-1)) + 1)]
-    sizes = [round(math.fsum(weight[member]), 9) for member in members]
-    total = math.fsum(sizes) + others
-    for member, size in zip(members, sizes, strict=True):
-        shares[member] = size / total
-    return shares
 
 
 def _fraction(ballots: Ballots, table: VoteTable) -> FloatArray:
     return np.where(ballots.eligible, table.fraction(), np.nan)
 
 
-def _agreement(ballots: Ballots, table: VoteTable) -> FloatArray:
-    others = float((~ballots.eligible & ~ballots.without_evidence).sum())
-    return cluster_shares(cluster_ids(table, ballots.eligible), ballots.rollout_weight, others)
+def _both_fractions(ballots: Ballots) -> tuple[FloatArray, FloatArray]:
+    """[R] fractions of methods and of classes passed, each standing in where the other has no evidence."""
+    methods = _fraction(ballots, ballots.methods)
+    classes = _fraction(ballots, ballots.classes)
+    return (
+        np.where(np.isnan(methods), classes, methods),
+        np.where(np.isnan(classes), methods, classes),
+    )

@@ -6,11 +6,13 @@ alpha says so (DESIGN section 8).
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from coderm_reward.scoring.votes import Ballots, FloatArray
 
-__all__ = ["class_scores", "cronbach_alpha", "group_reliability"]
+__all__ = ["class_scores", "cronbach_alpha", "group_reliability", "kelley"]
 
 
 def class_scores(ballots: Ballots) -> FloatArray:
@@ -55,3 +57,19 @@ def group_reliability(ballots: Ballots) -> float:
     evidence, but its perfect agreement with itself would raise alpha.
     """
     return cronbach_alpha(class_scores(ballots))
+
+
+def kelley(scores: FloatArray, reliability: float) -> FloatArray:
+    """Return [R] scores shrunk towards their mean: mean + reliability * (score - mean); NaN stays NaN.
+
+    Kelley's formula: the best linear guess of what a rollout would score on endlessly many tests like these.
+    At reliability 0 all are the mean and GRPO sees no difference; at 1 nothing changes. An advantage that is
+    divided by the group's standard deviation does not notice anything between: there only 0 matters.
+    """
+    known = ~np.isnan(scores)
+    if not known.any() or reliability >= 1.0:
+        return scores
+    mean = math.fsum(scores[known]) / int(known.sum())
+    if reliability <= 0.0:
+        return np.where(known, mean, np.nan)
+    return mean + reliability * (scores - mean)

@@ -1,10 +1,10 @@
 """From one group's matrix to its rewards: the evidence rules and shapes of DESIGN sections 4 and 8.
 
-Each rollout with code and evidence is scored by the aggregator, then shaped. Three rules give 0.0 without
-asking the votes: no code, a program where a function was asked for, and tampering. Everyone else
-(unsupported format, no usable test, no evidence) gets the neutral reward. Verdicts of excluded judges, or
-of excluded own tests, are no evidence; a rollout left with none is neutral, but only missing verdicts are an
-infrastructure error.
+Each rollout with code and evidence is scored by the aggregator, shaped, and, where the settings say so,
+shrunk towards the mean of those scores by the group's reliability. Three rules give 0.0 without asking the
+votes: no code, a program where a function was asked for, and tampering. Everyone else (unsupported format, no
+usable test, no evidence) gets the neutral reward. Verdicts of excluded judges, or of excluded own tests, are no
+evidence; a rollout left with none is neutral, but only missing verdicts are an infrastructure error.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from coderm_reward.errors import ConfigError
 from coderm_reward.scoring.aggregators import AGGREGATORS
 from coderm_reward.scoring.judges import judge_share, without_judges
 from coderm_reward.scoring.own_tests import without_own_tests
-from coderm_reward.scoring.reliability import group_reliability
+from coderm_reward.scoring.reliability import group_reliability, kelley
 from coderm_reward.scoring.votes import Ballots, BoolArray, FloatArray, count_votes, valid_columns
 from coderm_reward.types import CodeStatus, ExecutionMatrix, Judge, RewardOutput, Verdict
 
@@ -77,9 +77,12 @@ def group_rewards(
     matrix = without_own_tests(matrix, identities, config)
     ballots = count_votes(matrix, config.vote_unit, config.duplicates)
     aggregated = AGGREGATORS[config.aggregator](ballots)
+    reliability = group_reliability(ballots)
+    trust = _trust(reliability, config)
+    shaped = kelley(shape_scores(aggregated.score, config), trust)
     wrong = (CodeStatus.NO_CODE, CodeStatus.WRONG_FORMAT)
     ruled_out = ballots.tampered | np.array([status in wrong for status in statuses], dtype=np.bool_)
-    own = np.where(ruled_out, 0.0, shape_scores(aggregated.score, config))
+    own = np.where(ruled_out, 0.0, shaped)
     scored = ~np.isnan(own)
     neutral = _neutral(own[scored], config)
     warnings: tuple[str, ...] = ()
@@ -96,7 +99,7 @@ def group_rewards(
 
     votes = ballots.votes
     planned = votes.planned
-    reliability = group_reliability(ballots)
+    filtered = float(config.reliability_rule == "filter" and trust < 1.0)
     infra_error = silent & (planned > 0 or generation_failed)
     timeout_rate = _timeout_rate(matrix, ballots)
     pass_fraction = _or_zero(votes.fraction())
@@ -121,6 +124,7 @@ def group_rewards(
             infra_error=float(infra_error[i]),
             gen_seconds=float(gen_seconds),
             exec_seconds=float(matrix.exec_seconds[i]),
+            filtered=filtered,
         )
         for i, status in enumerate(statuses)
     )
@@ -140,6 +144,15 @@ def shape_scores(score: FloatArray, config: ScoringConfig) -> FloatArray:
         return np.where(np.isnan(score), np.nan, (score >= config.threshold).astype(np.float64))
     best = float(np.max(score, initial=0.0, where=~np.isnan(score)))
     return score / best if best > 0.0 else score
+
+
+def _trust(reliability: float, config: ScoringConfig) -> float:
+    """How much of a score's distance from the group's mean is kept (see `kelley`)."""
+    if config.reliability_rule == "none":
+        return 1.0
+    if config.reliability_rule == "shrink":
+        return reliability
+    return 1.0 if reliability >= config.min_reliability else 0.0
 
 
 def _nothing_run(has_code: BoolArray) -> ExecutionMatrix:

@@ -11,13 +11,12 @@ from coderm_reward.config import AggregatorName
 from coderm_reward.scoring.aggregators import (
     AGGREGATORS,
     MAX_CONSENSUS_BONUS,
-    cluster_ids,
-    cluster_shares,
     combined,
     dual_agreement,
     majority,
     majority_consensus,
 )
+from coderm_reward.scoring.clusters import cluster_ids, cluster_shares
 from coderm_reward.scoring.votes import count_votes
 
 

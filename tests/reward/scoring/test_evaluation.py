@@ -37,7 +37,7 @@ def test_selection_and_its_baselines(two_groups):
 
 def test_all_aggregators_are_compared(two_groups):
     names = [row.aggregator for row in evaluate_groups(two_groups).aggregators]
-    assert names == ["majority", "majority_consensus", "dual_agreement", "combined"]
+    assert names == ["majority", "majority_consensus", "dual_agreement", "combined", "bayes"]
 
 
 def test_classifiers_are_micro_averaged_over_pairs_with_evidence(two_groups):

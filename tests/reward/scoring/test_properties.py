@@ -13,7 +13,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from coderm_reward.config import ScoringConfig
-from coderm_reward.scoring.aggregators import AGGREGATORS, cluster_ids, cluster_shares
+from coderm_reward.scoring.aggregators import AGGREGATORS
+from coderm_reward.scoring.clusters import cluster_ids, cluster_shares
 from coderm_reward.scoring.rewards import group_rewards
 from coderm_reward.scoring.votes import count_votes
 from coderm_reward.types import Verdict
