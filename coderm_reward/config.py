@@ -154,8 +154,8 @@ class ScoringConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     neutral: Literal["group_mean"] | float = "group_mean"
     """Reward where there is no evidence: the mean of the group's scored siblings, or this number."""
     reliability_rule: ReliabilityRule = "none"
-    """What a group's reliability does to its rewards: nothing, shrink them towards their mean by it (Kelley), or
-    make them all the mean where it is below `min_reliability`: no gradient, and `filtered` says so."""
+    """What a group's reliability does to its rewards: nothing, shrink them towards their mean by it (Kelley),
+    or make them all the mean where it is below `min_reliability`: no gradient, and `filtered` says so."""
     min_reliability: Share = 0.5
     """The threshold of rule `filter`."""
     duplicates: Duplicates = "weight"

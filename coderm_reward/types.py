@@ -297,7 +297,7 @@ class RewardOutput(msgspec.Struct, frozen=True):
     gen_seconds: float
     exec_seconds: float
     filtered: float = 0.0
-    """1.0 if the group's scores were too unreliable to train on and are all their mean (`reliability_rule`)."""
+    """1.0 if the group's scores were too unreliable and are all their mean (`reliability_rule`)."""
 
     def as_dict(self, prefix: str = "") -> dict[str, float]:
         """Return the flat dict that goes to verl (no prefix) or into files (prefix `coderm_`)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from coderm_reward.cli.ablate import ablate
 from coderm_reward.cli.doctor import doctor
 from coderm_reward.cli.evaluate import evaluate
 from coderm_reward.cli.generate import generate
@@ -18,5 +19,5 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (score, generate, evaluate, report, doctor):
+for command in (score, generate, evaluate, ablate, report, doctor):
     app.command()(command)

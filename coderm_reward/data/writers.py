@@ -20,7 +20,7 @@ from coderm_reward.data.json_rows import json_text
 from coderm_reward.errors import OutputError
 from coderm_reward.types import RewardOutput
 
-__all__ = ["PREFIX", "check_place", "check_writable", "write_json_rows", "write_scored"]
+__all__ = ["PREFIX", "check_place", "check_writable", "write_json_rows", "write_scored", "write_text"]
 
 PREFIX = "coderm_"
 
@@ -115,6 +115,23 @@ def write_json_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     finally:
         temporary.unlink(missing_ok=True)
     return count
+
+
+def write_text(path: Path, text: str, option: str = "--out") -> None:
+    """Write a text file, whole or not at all; `option` is the fix named.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    check_place(path, option)
+    temporary = _temporary(path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _unwritable(path, error, option) from None
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _temporary(path: Path) -> Path:

@@ -6,31 +6,21 @@ of this package, which is allowed by its hash and knows no data.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
-from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 from markupsafe import Markup
 
 from coderm_reward.data.records import GroupRecord
-from coderm_reward.errors import OutputError
 from coderm_reward.report import plots
 from coderm_reward.report.drilldown import group_title, group_view
 from coderm_reward.report.numbers import ReportNumbers, report_numbers
+from coderm_reward.report.page import assets, data_uri, template, write_page
 from coderm_reward.report.summary import summary_rows
-from coderm_reward.report.text import clip, visible
 from coderm_reward.report.views import GroupView, ReportLimits
 from coderm_reward.types import Verdict, VerdictArray
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 __all__ = ["render_report", "write_report"]
 
@@ -73,20 +63,8 @@ def write_report(
         summary_extra=summary_extra,
         wall_seconds=wall_seconds,
         limits=limits,
-    ).encode()
-    temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(page)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise OutputError(
-            f"The report {path} cannot be written ({reason}); name another file for it."
-        ) from None
+    )
+    write_page(path, page)
 
 
 def render_report(
@@ -107,8 +85,7 @@ def render_report(
     shown = sorted(list(first)[: limits.max_groups])
     text_bytes = limits.max_text_bytes // max(1, len(shown))
     views = {i: group_view(records[i], numbers.groups[i], limits, text_bytes) for i in shown}
-    script = _asset("page.js")
-    return _template().render(
+    return template("template.html.j2").render(
         title=title,
         generated_at=generated_at,
         records=records,
@@ -123,9 +100,7 @@ def render_report(
         limits=limits,
         colours=plots.VERDICT_COLOURS,
         Verdict=Verdict,
-        style=Markup(_asset("page.css")),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        **assets(),
     )
 
 
@@ -159,7 +134,7 @@ def _charts(numbers: ReportNumbers) -> dict[str, dict[str, Markup]]:
             ),
         }
         for chart, svg in pictures.items():
-            charts[chart][name] = _uri("image/svg+xml", svg)
+            charts[chart][name] = data_uri("image/svg+xml", svg)
     return charts
 
 
@@ -182,46 +157,9 @@ def _heat_map(cells: VerdictArray, has_code: Sequence[bool]) -> HeatMap | None:
         return None
     width = max(1, min(22, 960 // columns)) * columns
     return HeatMap(
-        uri=_uri("image/png", plots.heat_map_png(cells, has_code)),
+        uri=data_uri("image/png", plots.heat_map_png(cells, has_code)),
         rows=rows,
         columns=columns,
         width=width,
         height=max(2, min(22, 640 // rows)) * rows,
     )
-
-
-def _uri(kind: str, data: bytes) -> Markup:
-    return Markup(f"data:{kind};base64,{base64.b64encode(data).decode()}")
-
-
-@cache
-def _asset(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-@cache
-def _template() -> Template:
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_finalize,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(clip=clip, num=_number, percent=_percent)
-    return environment.from_string(_asset("template.html.j2"))
-
-
-def _finalize(value: Any) -> Any:
-    """Make every text visible on its way out; what is Markup was escaped by us."""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:,.{digits}f}"
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.0%}"

@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["DARK", "LIGHT", "VERDICT_COLOURS", "Theme", "heat_map_png", "histogram_svg", "scatter_svg"]
+__all__ = [
+    "DARK",
+    "LIGHT",
+    "VERDICT_COLOURS",
+    "Theme",
+    "chart",
+    "heat_map_png",
+    "histogram_svg",
+    "scatter_svg",
+    "to_svg",
+]
 
 VERDICT_COLOURS: dict[Verdict, str] = {
     Verdict.PASS: "#4a9be0",
@@ -73,7 +83,7 @@ def histogram_svg(histogram: Histogram, theme: Theme, *, x_label: str, y_label: 
     """Return stacked bars, the marked part on top of the rest."""
     from matplotlib.ticker import MaxNLocator
 
-    with _chart(theme, x_label, y_label) as (figure, axes):
+    with chart(theme, x_label, y_label) as (figure, axes):
         edges = np.array(histogram.edges)
         width, counts = np.diff(edges), np.array(histogram.counts)
         axes.bar(edges[:-1], counts, width * 0.92, align="edge", color=theme.main)
@@ -82,7 +92,7 @@ def histogram_svg(histogram: Histogram, theme: Theme, *, x_label: str, y_label: 
         axes.set_ylim(0, max(1.0, 1.08 * float((counts + histogram.marked).max())))
         axes.yaxis.set_major_locator(MaxNLocator(nbins="auto", integer=True))
         axes.grid(axis="x", visible=False)
-        return _svg(figure)
+        return to_svg(figure)
 
 
 def scatter_svg(
@@ -95,7 +105,7 @@ def scatter_svg(
     y_label: str,
 ) -> bytes:
     """Return one dot per pair; beyond 1,000 dots they are drawn as pixels, which keeps the file small."""
-    with _chart(theme, x_label, y_label) as (figure, axes):
+    with chart(theme, x_label, y_label) as (figure, axes):
         for colour, flag in ((theme.main, False), (theme.marked, True)):
             chosen = [i for i, mark in enumerate(marked) if mark is flag]
             axes.scatter(
@@ -109,11 +119,11 @@ def scatter_svg(
             )
         axes.set_xlim(-0.02 * max(0.5, *x, 0.5), 1.05 * max(0.5, *x, 0.5))
         axes.set_ylim(-0.04, 1.04)
-        return _svg(figure)
+        return to_svg(figure)
 
 
 @contextmanager
-def _chart(theme: Theme, x_label: str, y_label: str) -> Iterator[tuple[Figure, Axes]]:
+def chart(theme: Theme, x_label: str, y_label: str) -> Iterator[tuple[Figure, Axes]]:
     """An empty chart under matplotlib's own defaults, whatever the user's matplotlibrc says."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -151,7 +161,8 @@ def _chart(theme: Theme, x_label: str, y_label: str) -> Iterator[tuple[Figure, A
         yield figure, axes
 
 
-def _svg(figure: Figure) -> bytes:
+def to_svg(figure: Figure) -> bytes:
+    """Return a drawn chart as SVG, the same bytes for the same chart."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", dpi=150, metadata={"Date": None, "Creator": None})
     return buffer.getvalue()

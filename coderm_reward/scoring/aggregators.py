@@ -13,7 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from coderm_reward.config import AggregatorName
-from coderm_reward.scoring.bayes import calibrated, calibration_features, cluster_posterior
+from coderm_reward.scoring.bayes import (
+    DEFAULT_MODEL,
+    ClusterModel,
+    calibrated,
+    calibration_features,
+    cluster_posterior,
+)
 from coderm_reward.scoring.clusters import agreement
 from coderm_reward.scoring.votes import Ballots, FloatArray, VoteTable
 
@@ -24,6 +30,7 @@ __all__ = [
     "Aggregator",
     "Scores",
     "bayes",
+    "bayes_parts",
     "combined",
     "dual_agreement",
     "majority",
@@ -84,19 +91,24 @@ def combined(ballots: Ballots) -> Scores:
 def bayes(ballots: Ballots) -> Scores:
     """(method fraction + class fraction)/2, promoted by the posterior that the rollout's cluster is right.
 
-    score = mean fraction * (1 + 2 * posterior)/3, so a cluster that surely is the right one keeps its fraction
-    and all others get a third of theirs. Only a cluster with a large posterior is moved against the rest;
-    where the model is unsure, the order is that of the fractions. `p_correct` is calibrated.
+    score = mean fraction * (1 + 2 * posterior)/3, so a cluster that surely is the right one keeps its
+    fraction and all others get a third of theirs. Only a cluster with a large posterior is moved against the
+    rest; where the model is unsure, the order is that of the fractions. `p_correct` is calibrated.
     """
+    fraction, posterior, features = bayes_parts(ballots)
+    return Scores(fraction * (1.0 + PROMOTION * posterior) / (1.0 + PROMOTION), calibrated(features))
+
+
+def bayes_parts(
+    ballots: Ballots, model: ClusterModel = DEFAULT_MODEL
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """([R] mean of both fractions, [R] posterior of the cluster, [R, F] features of `p_correct`)."""
     methods, classes = _both_fractions(ballots)
-    posterior = cluster_posterior(ballots)
+    posterior = cluster_posterior(ballots, model)
     fraction = (methods + classes) / 2.0
     passing = math.fsum(fraction[ballots.eligible]) / max(int(ballots.eligible.sum()), 1)
     share = agreement(ballots, ballots.methods)
-    features = calibration_features(posterior, methods, classes, share, passing)
-    return Scores(
-        fraction * (1.0 + PROMOTION * posterior) / (1.0 + PROMOTION), p_correct=calibrated(features)
-    )
+    return fraction, posterior, calibration_features(posterior, methods, classes, share, passing)
 
 
 AGGREGATORS: Mapping[AggregatorName, Aggregator] = {

@@ -73,9 +73,7 @@ def cluster_posterior(ballots: Ballots, model: ClusterModel = DEFAULT_MODEL) -> 
     all_ids = np.full(eligible.shape, -1, dtype=np.intp)
     all_ids[eligible] = ids
     sizes = np.array(cluster_sizes(all_ids, ballots.rollout_weight))
-    log_odds = np.log(sizes / sizes.sum()) + _evidence(
-        behaviour, ballots.method_class[columns], sizes, model
-    )
+    log_odds = np.log(sizes / sizes.sum()) + _evidence(behaviour, ballots.method_class[columns], sizes, model)
     weight = np.exp(log_odds - log_odds.max())
     posterior[eligible] = (weight / weight.sum())[ids]
     return posterior
@@ -104,17 +102,18 @@ def calibration_features(
     )
 
 
-CALIBRATION = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+CALIBRATION = np.array([-1.193, 0.362, 3.053, 0.937, 0.945, 1.683])
 """Logistic weights of `calibration_features`, by scripts/bench/fit_bayes.py."""
 
 
 def calibrated(features: FloatArray) -> FloatArray:
     """Return [R] the probability that each rollout is right; NaN stays NaN."""
-    return 1.0 / (1.0 + np.exp(-(features @ CALIBRATION)))
+    chance: FloatArray = 1.0 / (1.0 + np.exp(-(features @ CALIBRATION)))
+    return chance
 
 
 def _sorted_clusters(passed: np.typing.NDArray[np.bool_]) -> tuple[IntArray, IntArray]:
-    """([rows] number of each row's cluster, [clusters] a row of each), in an order that rows cannot change."""
+    """([rows] number of each row's cluster, [clusters] a row of each), whatever the order of rows."""
     if not passed.shape[1]:
         return np.zeros(len(passed), dtype=np.intp), np.zeros(1, dtype=np.intp)
     packed = np.ascontiguousarray(np.packbits(passed, axis=1))
@@ -141,7 +140,8 @@ def _evidence(
     witnesses = np.where(np.eye(clusters, dtype=np.bool_), 0.0, sizes[None, :] ** model.copies)
     tests = _class_evidence(behaviour, method_class, model)
     cells: FloatArray = (witnesses * (on_right + on_wrong)).sum(axis=1)
-    return model.cell_temper * cells + model.class_temper * tests
+    evidence: FloatArray = model.cell_temper * cells + model.class_temper * tests
+    return evidence
 
 
 def _class_evidence(behaviour: FloatArray, method_class: IntArray, model: ClusterModel) -> FloatArray:
@@ -153,15 +153,17 @@ def _class_evidence(behaviour: FloatArray, method_class: IntArray, model: Cluste
     starts = np.flatnonzero(np.diff(method_class[order], prepend=-1))
     passed = np.add.reduceat(behaviour[:, order], starts, axis=1).astype(np.intp)
     methods = np.diff(starts, append=votes)[None, :]
-    return _log_beta_binomial(passed, methods, model.right_methods, votes).sum(axis=1)
+    chance: FloatArray = _log_beta_binomial(passed, methods, model.right_methods, votes).sum(axis=1)
+    return chance
 
 
 def _log_beta_binomial(hits: IntArray, trials: IntArray, beta: tuple[float, float], top: int) -> FloatArray:
     """Return the log chance of one sequence with so many hits, its rate being Beta(*beta)."""
     a, b = beta
-    return (
+    chance: FloatArray = (
         _log_rising(a, top)[hits] + _log_rising(b, top)[trials - hits] - _log_rising(a + b, top)[trials]
     )
+    return chance
 
 
 @lru_cache(maxsize=64)

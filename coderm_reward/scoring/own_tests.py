@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from coderm_reward.config import ScoringConfig
-from coderm_reward.scoring.aggregators import cluster_ids
+from coderm_reward.scoring.clusters import cluster_ids
 from coderm_reward.scoring.judges import unknown_where
 from coderm_reward.scoring.votes import BoolArray, count_votes
 from coderm_reward.types import ExecutionMatrix
@@ -44,7 +44,7 @@ def own_cells(matrix: ExecutionMatrix, identities: Sequence[str]) -> BoolArray:
     """Return [R, T] whether a rollout is of the behaviour that stood in one of the test's prompts.
 
     `identities` [R] are those of the rollouts' code (source.normalised_id), "" without code. Behaviour is
-    that of aggregators.cluster_ids: all rollouts that pass the same methods as one whose code was shown. A
+    that of clusters.cluster_ids: all rollouts that pass the same methods as one whose code was shown. A
     test that no rollout of this group prompted (the reference did, or an earlier step) has no such cells.
     """
     if len(identities) != matrix.has_code.size:

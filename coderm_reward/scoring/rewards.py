@@ -3,8 +3,8 @@
 Each rollout with code and evidence is scored by the aggregator, shaped, and, where the settings say so,
 shrunk towards the mean of those scores by the group's reliability. Three rules give 0.0 without asking the
 votes: no code, a program where a function was asked for, and tampering. Everyone else (unsupported format, no
-usable test, no evidence) gets the neutral reward. Verdicts of excluded judges, or of excluded own tests, are no
-evidence; a rollout left with none is neutral, but only missing verdicts are an infrastructure error.
+usable test, no evidence) gets the neutral reward. Verdicts of excluded judges, or of excluded own tests, are
+no evidence; a rollout left with none is neutral, but only missing verdicts are an infrastructure error.
 """
 
 from __future__ import annotations
