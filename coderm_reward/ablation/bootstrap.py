@@ -16,6 +16,7 @@ from coderm_reward.scoring.votes import FloatArray
 
 __all__ = ["Interval", "budget_ratio", "interpolate", "interval", "resamples"]
 
+_ROUNDING = 1e-9
 RATIO_LIMIT = 4.0
 """Budget ratios are looked for between its inverse and it."""
 _SHIFTS = np.array(sorted(np.linspace(-math.log(RATIO_LIMIT), math.log(RATIO_LIMIT), 97), key=abs))
@@ -29,8 +30,11 @@ class Interval(msgspec.Struct, frozen=True):
     high: float
 
     def excludes(self, null: float) -> bool:
-        """Whether the interval says that the estimate differs from `null`: it does not touch it."""
-        return self.low > null or self.high < null
+        """Whether the interval says that the estimate differs from `null`: it does not touch it.
+
+        What two sums of the same numbers differ by, in another order, is no difference.
+        """
+        return self.low > null + _ROUNDING or self.high < null - _ROUNDING
 
 
 def resamples(groups: int, draws: int, replicates: int, seed: int) -> FloatArray:

@@ -31,7 +31,7 @@ Progress = Callable[[int], None]
 
 def steps(settings: AblationSettings) -> int:
     """Return how many steps `run_ablation` tells its progress of."""
-    curves = len(settings.policies) * len(settings.budgets) + 2  # and uniform's two budgets outside
+    curves = (len(settings.policies) - 1) * len(settings.budgets) + len(_uniform_budgets(settings))
     return curves * settings.draws * len(settings.scorings)
 
 
@@ -63,8 +63,7 @@ def run_ablation(
     middle = settings.budgets[len(settings.budgets) // 2]
     for scoring in settings.scorings:
         runs = _Runs(groups, settings, scoring, rollouts, weights, progress)
-        outside = (max(1, settings.budgets[0] // 2), 2 * settings.budgets[-1])
-        reference = runs.curve(UNIFORM, tuple(dict.fromkeys((outside[0], *settings.budgets, outside[1]))))
+        reference = runs.curve(UNIFORM, _uniform_budgets(settings))
         for policy in settings.policies:
             curve = runs.curve(policy, settings.budgets)
             for k, budget in enumerate(settings.budgets):
@@ -104,6 +103,12 @@ def run_ablation(
         allocations=allocations,
         allocation_budget=middle,
     )
+
+
+def _uniform_budgets(settings: AblationSettings) -> tuple[int, ...]:
+    """The budgets, and one below and one above them, as rules may spend less or more than uniform."""
+    first, last = settings.budgets[0], settings.budgets[-1]
+    return tuple(dict.fromkeys((max(1, first // 2), *settings.budgets, 2 * last)))
 
 
 class _Runs:

@@ -11,7 +11,6 @@ from typing import Annotated, Any, TypeVar, get_args
 
 import msgspec
 import typer
-from rich.table import Table
 
 from coderm_reward.ablation import (
     AblationGroup,
@@ -129,9 +128,6 @@ def ablate(
     report: Annotated[
         Path | None, typer.Option(help="Write a self-contained HTML report.", rich_help_panel=_OUT)
     ] = None,
-    as_markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print Markdown tables.", rich_help_panel=_OUT)
-    ] = False,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="Print one JSON object as the last line.", rich_help_panel=_OUT),
@@ -170,7 +166,7 @@ def ablate(
     except KeyboardInterrupt:
         note("stopped; nothing was written")
         sys.exit(_INTERRUPTED)
-    _show(result, as_markdown)
+    _show(result)
     if csv is not None:
         write_text(csv, to_csv(result), "--csv")
         note(f"wrote {csv}")
@@ -234,7 +230,7 @@ def _names(given: Sequence[str] | None, kind: Any, option: str, default: tuple[T
     return tuple(dict.fromkeys(given)) if given else default  # type: ignore[arg-type]
 
 
-def _show(result: AblationResult, as_markdown: bool) -> None:
+def _show(result: AblationResult) -> None:
     settings = result.settings
     weighed = "" if settings.pass_rate is None else ", weighted"
     out.print(
@@ -250,12 +246,4 @@ def _show(result: AblationResult, as_markdown: bool) -> None:
         ("Budget at which a rule matches uniform", RATIO_HEADER, ratio_rows(result)),
     ]
     for title, header, rows in tables:
-        if as_markdown:
-            out.print(f"\n{title}\n\n{markdown(header, rows)}", markup=False, soft_wrap=True)
-            continue
-        table = Table(title=title, title_justify="left")
-        for name in header:
-            table.add_column(name)
-        for row in rows:
-            table.add_row(*row)
-        out.print(table)
+        out.print(f"\n{title}\n\n{markdown(header, rows)}", markup=False, soft_wrap=True)
