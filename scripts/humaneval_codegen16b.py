@@ -9,6 +9,7 @@ environment variable CODERM_DATA, else ../shared/data beside this repository). W
     solutions.jsonl         {task_id, prompt, entry_point, solutions[100]}   the rollouts, as plain code
     truth.jsonl             {task_id, passed[100]}                           in the order of the solutions
     unit_tests.jsonl        {task_id, unit_tests: [{unittest}]}              CodeGen-16B's own tests (weak)
+    assertion_tests.jsonl   the same, one method per assertion: each has a vote of its own
     calibrated_tests.jsonl  {task_id, responses[]}                           tests of CodeRM-8B's quality
 """
 
@@ -19,7 +20,7 @@ import gzip
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,12 @@ def write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
     path.write_text("".join(lines), encoding="utf-8")
     print(f"{path}: {len(lines)} rows")
+
+
+def one_method_each(asserts: Sequence[str]) -> str:
+    """A test class in which every assertion is a method, so that one that fails does not hide the next."""
+    methods = "\n".join(f"    def test_{i:02d}(self):\n        {line}\n" for i, line in enumerate(asserts))
+    return f"import unittest\n\n\nclass TestAssertions(unittest.TestCase):\n{methods}"
 
 
 def convert(data: Path, out: Path) -> None:
@@ -67,6 +74,16 @@ def convert(data: Path, out: Path) -> None:
             {
                 "task_id": row["task_id"],
                 "unit_tests": [{"unittest": test["unittest"]} for test in row["unit_tests"]],
+            }
+            for row in read(codegen / "unit_tests.jsonl.gz")
+        ),
+    )
+    write(
+        out / "assertion_tests.jsonl",
+        (
+            {
+                "task_id": row["task_id"],
+                "unit_tests": [{"unittest": one_method_each(test["asserts"])} for test in row["unit_tests"]],
             }
             for row in read(codegen / "unit_tests.jsonl.gz")
         ),

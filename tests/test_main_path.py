@@ -232,3 +232,18 @@ def test_no_process_and_no_file_stays_behind(scored: Scored) -> None:
         "scored.groups.jsonl",
         "report.html",
     }
+
+
+def test_the_example_can_be_ablated(scored: Scored, tmp_path: Path) -> None:
+    done = coderm(
+        *("ablate", scored.out, "--truth", RECIPE / "truth.jsonl", "--budgets", "1,4", "--json"),
+        *("--draws", 4, "--replicates", 50, "--report", tmp_path / "a.html"),
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert (result["groups"], result["rollouts"], result["all_wrong_groups"]) == (15, 4, 0)
+    uniform = [cell for cell in result["cells"] if cell["policy"] == "uniform"]
+    assert [cell["aggregator"] for cell in uniform] == ["majority"] * 2 + ["bayes"] * 2
+    few, more = (cell["figures"]["auc"]["value"] for cell in uniform[:2])
+    assert 0.5 < few < more
+    assert (tmp_path / "a.html").stat().st_size > 10_000

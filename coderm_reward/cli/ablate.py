@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -34,6 +33,7 @@ from coderm_reward.ablation.table import (
 )
 from coderm_reward.cli.console import note, out, progress_bar
 from coderm_reward.cli.evaluate import load_scored
+from coderm_reward.cli.stopping import StoppedError, stoppable
 from coderm_reward.config import (
     AggregatorName,
     AllocatorName,
@@ -50,7 +50,6 @@ from coderm_reward.errors import ConfigError, InputError, OutputError
 __all__ = ["ablate"]
 
 _WHAT, _HOW, _OUT = "What is compared", "How it is measured", "Output"
-_INTERRUPTED = 130
 T = TypeVar("T", bound=str)
 
 
@@ -160,12 +159,12 @@ def ablate(
     groups = _groups(records, truth, only)
     _check_outputs((scored, truth), csv, report)
     try:
-        with progress_bar() as progress:
+        with stoppable(), progress_bar() as progress:
             bar = progress.add_task("ablating", total=steps(settings))
             result = run_ablation(groups, settings, lambda done: progress.advance(bar, done))
-    except KeyboardInterrupt:
-        note("stopped; nothing was written")
-        sys.exit(_INTERRUPTED)
+    except StoppedError as stop:
+        note(f"stopped by {stop}; nothing was written")
+        raise typer.Exit(stop.exit_code) from None
     _show(result)
     if csv is not None:
         write_text(csv, to_csv(result), "--csv")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any, TypeVar
 
-__all__ = ["StoppedError", "until_stopped"]
+__all__ = ["StoppedError", "stoppable", "until_stopped"]
 
 _T = TypeVar("_T")
 
@@ -42,3 +44,18 @@ async def until_stopped(work: Coroutine[Any, Any, _T]) -> _T:
         task.cancel()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Within it, SIGINT and SIGTERM raise StoppedError: for work that is no coroutine."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise StoppedError(number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

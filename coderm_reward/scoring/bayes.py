@@ -160,10 +160,8 @@ def _class_evidence(behaviour: FloatArray, method_class: IntArray, model: Cluste
 def _log_beta_binomial(hits: IntArray, trials: IntArray, beta: tuple[float, float], top: int) -> FloatArray:
     """Return the log chance of one sequence with so many hits, its rate being Beta(*beta)."""
     a, b = beta
-    chance: FloatArray = (
-        _log_rising(a, top)[hits] + _log_rising(b, top)[trials - hits] - _log_rising(a + b, top)[trials]
-    )
-    return chance
+    chance: FloatArray = _log_rising(a, top).take(hits) + _log_rising(b, top).take(trials - hits)
+    return chance - _log_rising(a + b, top).take(trials)
 
 
 @lru_cache(maxsize=64)

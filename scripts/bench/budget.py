@@ -14,6 +14,7 @@ import platform
 import sys
 import time
 
+from aggregation import aggregation_figures
 from allocation import allocation_figures
 from figures import table
 
@@ -24,6 +25,11 @@ LIMITS = {
     "price_best_of_n_us": 20.0,
     "price_advantage_us": 20.0,
     "peak_mb": 500.0,
+    "majority_ms": 5.0,
+    "majority_consensus_ms": 5.0,
+    "dual_agreement_ms": 5.0,
+    "combined_ms": 5.0,
+    "bayes_ms": 5.0,
 }
 """What each figure is meant to stay below."""
 
@@ -38,7 +44,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if min(arguments.prompts, arguments.repeat) < 1:
         sys.exit("--prompts and --repeat must be at least 1.")
-    figures = allocation_figures(arguments.prompts, arguments.repeat)
+    figures = allocation_figures(arguments.prompts, arguments.repeat) | aggregation_figures()
     hardware = f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}, Linux {platform.release()}"
     print(f"{hardware}, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}\n")
     rows = [(name, f"{value:g}", f"{LIMITS[name]:g}") for name, value in figures.items()]

@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -70,6 +72,35 @@ def quality(drawn: Sequence[Sample], score: Callable[[Ballots], FloatArray]) -> 
         found = within_group_auc(values, truth)
         auc += [] if found is None else [(weight, found)]
     return tuple(float(np.average([v for _, v in x], weights=[w for w, _ in x])) for x in (best, auc))  # type: ignore[return-value]
+
+
+def b4(ballots: Ballots) -> FloatArray:
+    """B4 as published (arXiv 2409.08692), for comparison: one rate for all wrong solutions, untempered.
+
+    The right cluster passes the right tests; priors Beta(1, 1), and Beta(1, 1000) for a wrong solution on a
+    wrong test.
+    """
+    passed = ballots.methods.passed.astype(np.float64)
+    same = (passed[:, None, :] == passed[None, :, :]).all(axis=2)
+    size, right, votes = same.sum(axis=1), passed.sum(axis=1), passed.shape[1]
+    hits = np.where(same, 0.0, passed @ passed.T).sum(axis=1)
+    strays = np.where(same, 0.0, (1.0 - passed) @ passed.T).sum(axis=1)
+    wrong = len(passed) - size
+    log_beta = np.frompyfunc(lambda a, b: math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b), 2, 1)
+    total = log_beta(hits + 1, wrong * right - hits + 1) + log_beta(size + 1, wrong + 1)
+    total += log_beta(strays + 1, wrong * (votes - right) - strays + 1000) + log_beta(
+        right + 1, votes - right + 1
+    )
+    return np.asarray(total, dtype=np.float64)
+
+
+def spectral(ballots: Ballots) -> FloatArray:
+    """The first principal component of the method votes, its sign such that who passes more scores more."""
+    passed = ballots.methods.passed.astype(np.float64)
+    centred = passed - passed.mean(axis=0)
+    values, vectors = np.linalg.eigh(centred @ centred.T)
+    first = vectors[:, -1] if values[-1] > 1e-9 else np.zeros(len(passed))
+    return first * (1.0 if first @ passed.sum(axis=1) >= 0.0 else -1.0)
 
 
 def stacked(drawn: Sequence[Sample]) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
@@ -150,9 +181,11 @@ def _constants(halves: dict[str, dict[str, list[Sample]]]) -> dict[str, dict[str
     names = list(halves["tuned"])
     print(f"best-of-16 / AUC on {', '.join(names)}, and their means\n")
     found: dict[str, dict[str, list[float]]] = {}
-    for change, model in {"fractions alone": None, **CHANGES}.items():
+    for change, model in {"fractions": None, "B4": b4, "spectral": spectral, **CHANGES}.items():
 
-        def score(ballots: Ballots, model: ClusterModel | None = model) -> FloatArray:
+        def score(ballots: Ballots, model: Any = model) -> FloatArray:
+            if callable(model):
+                return np.nan_to_num(model(ballots))
             fraction, posterior, _ = bayes_parts(ballots, model or DEFAULT_MODEL)
             return fraction if model is None else fraction * (1.0 + PROMOTION * posterior)
 

@@ -1,4 +1,4 @@
-"""Score the two real test sets on 8,200 rollouts and evaluate every aggregator: the README's table.
+"""Score the real test sets on 8,200 rollouts and evaluate every aggregator: the README's table.
 
     python scripts/bench/real_data.py [--data DATA] [--sets weak,calibrated] [--json] [options of score]
 
@@ -23,7 +23,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "out" / "humaneval"
 CODERM = str(Path(sys.executable).with_name("coderm-reward"))
-TESTS = {"weak": "unit_tests.jsonl", "calibrated": "calibrated_tests.jsonl"}
+TESTS = {
+    "weak": "unit_tests.jsonl",
+    "assertions": "assertion_tests.jsonl",
+    "calibrated": "calibrated_tests.jsonl",
+}
 
 
 def run(*command: object) -> str:

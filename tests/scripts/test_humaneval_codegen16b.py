@@ -48,7 +48,11 @@ def test_files_are_joined_by_task(tmp_path: Path) -> None:
     packed(codegen / "truth.jsonl.gz", {"task_id": "A", "passed": [1]}, {"task_id": "B", "passed": [0]})
     packed(
         codegen / "unit_tests.jsonl.gz",
-        {"task_id": "A", "unit_tests": [{"raw": "r", "unittest": "u"}], "n": 1},
+        {
+            "task_id": "A",
+            "unit_tests": [{"raw": "r", "unittest": "u", "asserts": ["assert f(1) == 2", "assert f(2)"]}],
+            "n": 1,
+        },
     )
     packed(calibrated / "unit_tests.jsonl.gz", {"task_id": "A", "responses": ["t"], "n": 1})
 
@@ -61,6 +65,13 @@ def test_files_are_joined_by_task(tmp_path: Path) -> None:
     ]
     assert read(out / "truth.jsonl") == [{"task_id": "A", "passed": [1]}, {"task_id": "B", "passed": [0]}]
     assert read(out / "unit_tests.jsonl") == [{"task_id": "A", "unit_tests": [{"unittest": "u"}]}]
+    split = read(out / "assertion_tests.jsonl")[0]["unit_tests"][0]["unittest"]
+    assert [line for line in split.splitlines() if line.startswith("    ")] == [
+        "    def test_00(self):",
+        "        assert f(1) == 2",
+        "    def test_01(self):",
+        "        assert f(2)",
+    ]
     assert read(out / "calibrated_tests.jsonl") == [{"task_id": "A", "responses": ["t"]}]
 
 
