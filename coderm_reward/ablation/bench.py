@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from coderm_reward.ablation.groups import AblationGroup, Draw, make_draw, take
 from coderm_reward.ablation.measure import measure
 from coderm_reward.config import ScoringConfig
 from coderm_reward.protocols import Evidence
-from coderm_reward.scoring.reliability import class_scores
+from coderm_reward.scoring.evidence import group_evidence
 from coderm_reward.scoring.rewards import group_rewards
-from coderm_reward.scoring.votes import FloatArray, IntArray, count_votes
-from coderm_reward.types import RewardOutput
+from coderm_reward.scoring.votes import FloatArray, IntArray
+from coderm_reward.types import ExecutionMatrix, RewardOutput
 
 __all__ = ["Bench"]
 
@@ -53,7 +51,7 @@ class Bench:
         key = (number, group, spent)
         if key not in self._sums:
             draw = self.draws[number][group]
-            rewards, _ = self._score(group, draw.rows, draw.order[:spent])
+            _, rewards = self._score(group, draw.rows, draw.order[:spent])
             self._sums[key] = measure(rewards, self.groups[group].truth[draw.rows], spent)
         return self._sums[key]
 
@@ -64,16 +62,8 @@ class Bench:
         if key not in self._evidence:
             draw = self.draws[number][group]
             rows = draw.others if others else draw.rows
-            rewards, scores = self._score(group, rows, draw.order[:spent])
-            seen = [reward for reward in rewards if reward.neutral == 0.0]
-            self._evidence[key] = Evidence(
-                rollouts=len(seen),
-                right=sum(reward.acc for reward in seen),
-                tests=scores.shape[1],
-                unsplit=_unsplit(scores),
-                reliability=rewards[0].reliability if rewards else 0.0,
-                responses=spent,
-            )
+            matrix, rewards = self._score(group, rows, draw.order[:spent])
+            self._evidence[key] = group_evidence(matrix, rewards, self.scoring, spent)
         return self._evidence[key]
 
     def programs(self, number: int, group: int) -> int:
@@ -84,8 +74,7 @@ class Bench:
 
     def _score(
         self, group: int, rows: IntArray, responses: IntArray
-    ) -> tuple[tuple[RewardOutput, ...], FloatArray]:
-        """([rows] rewards, [rows, classes] scores)."""
+    ) -> tuple[ExecutionMatrix, tuple[RewardOutput, ...]]:
         statuses, matrix = take(self.groups[group], rows, responses)
         rewards = group_rewards(
             statuses,
@@ -96,15 +85,4 @@ class Bench:
             generation_failed=False,
             identities=[self.groups[group].identities[row] for row in rows],
         ).rewards
-        ballots = count_votes(matrix, self.scoring.vote_unit, self.scoring.duplicates)
-        return rewards, class_scores(ballots)
-
-
-def _unsplit(scores: FloatArray) -> int:
-    """How many test classes gave every rollout the same score."""
-    known = scores[~np.isnan(scores).all(axis=1)]
-    if not known.size:
-        return 0
-    unknown = np.isnan(known)
-    high, low = np.where(unknown, -np.inf, known).max(axis=0), np.where(unknown, np.inf, known).min(axis=0)
-    return int((high - low < 1e-12).sum())
+        return matrix, rewards

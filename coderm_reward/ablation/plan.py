@@ -47,9 +47,7 @@ def plan(policy: Policy, bench: Bench, budget: int, number: int, settings: Ablat
         Demand(
             prompt=group.problem.prompt_hash,
             difficulty=difficulty,
-            rollouts=bench.programs(number, i)
-            if policy.objective == "advantage"
-            else len(bench.draws[number][i].rows),
+            rollouts=bench.programs(number, i),
         )
         for i, (group, difficulty) in enumerate(zip(bench.groups, known, strict=True))
     ]
