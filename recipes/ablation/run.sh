@@ -47,7 +47,7 @@ real)
   for rule in none shrink filter; do
     for set in assertions calibrated; do
       ablate "reliability_${rule}_$set" "$set" --allocator uniform --vote-unit method --vote-unit class \
-        --reliability-rule "$rule" "$@"
+        --reliability-rule "$rule" --budgets 2,8 "$@"
     done
   done
   ;;
