@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -26,8 +27,9 @@ class LoopThread:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def call(self, function: Callable[[], object]) -> None:
-        """Have `function` called in the thread."""
-        self._loop.call_soon_threadsafe(function)
+        """Have `function` called in the thread, unless that is over."""
+        with contextlib.suppress(RuntimeError):  # its loop is closed
+            self._loop.call_soon_threadsafe(function)
 
     def stop(self) -> None:
         """End the loop, and wait until the thread is gone; safe to call twice."""

@@ -6,9 +6,11 @@ when an engine starts, never before.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
+from inspect import signature
 from typing import Any, Protocol
 
 import jinja2
@@ -112,6 +114,7 @@ async def start_vllm(settings: EngineSettings) -> Engine:
     os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
     try:
         import vllm
+        from vllm.platforms import current_platform
     except ImportError as error:
         raise GenerationError(
             f"The vllm engine cannot be imported ({error}); pip install 'coderm-reward[vllm]', or name a "
@@ -127,17 +130,20 @@ async def start_vllm(settings: EngineSettings) -> Engine:
         "enable_sleep_mode": settings.sleep,
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
-        **settings.options,
     }
+    if current_platform.is_cpu():
+        # There 0.32.0 dies at a request with a seed whose prompt it reads in chunks; and compiling takes
+        # longer than anybody stays.
+        arguments |= {"enable_chunked_prefill": False, "enforce_eager": True}
+    arguments |= settings.options
     try:
-        engine = vllm.AsyncLLMEngine.from_engine_args(vllm.AsyncEngineArgs(**arguments))
+        started = _VllmEngine(vllm.AsyncLLMEngine.from_engine_args(vllm.AsyncEngineArgs(**arguments)))
     except _START_ERRORS + _vllm_errors() as error:
         reason = " ".join(str(error).split())[:400]
         raise GenerationError(
             f"vLLM could not start {settings.model} ({reason}); check the name or path of the model, free "
             "memory on the GPU (gpu_memory_utilization) and the context (max_model_len)."
         ) from error
-    started = _VllmEngine(engine)
     try:
         started.encode([Message("user", "?")])
     except EngineError as error:
@@ -220,5 +226,8 @@ class _VllmEngine:
             raise EngineError("connection", str(error)) from error
 
     def close(self) -> None:
-        self._engine.shutdown()
-        self._engine = None  # else it ends itself once more while the interpreter goes down, and complains
+        # Killed after its own 5 s it leaves shared memory behind. Older versions take no time limit.
+        patience = {"timeout": 30.0} if "timeout" in signature(self._engine.shutdown).parameters else {}
+        self._engine.shutdown(**patience)
+        self._engine = None
+        gc.collect()  # else it ends itself once more while the interpreter goes down, and complains

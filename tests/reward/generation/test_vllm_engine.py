@@ -147,6 +147,16 @@ def test_closing_the_iterator_aborts_what_the_engine_had() -> None:
     assert engine.diary[-1] == "close"
 
 
+def test_an_iterator_may_be_closed_after_the_backend() -> None:
+    async def work(backend: VllmBackend) -> None:
+        completions = backend.complete([request("a", n=3)], SHORT)
+        await completions.__anext__()
+        await backend.aclose()
+        await completions.aclose()  # type: ignore[attr-defined]
+
+    run(StandInEngine(), work)
+
+
 def test_after_the_end_nothing_starts_again() -> None:
     engine = StandInEngine()
 

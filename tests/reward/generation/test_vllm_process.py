@@ -84,8 +84,8 @@ class AsyncLLM:
         if self.raises is not None:
             raise self.raises
 
-    def shutdown(self) -> None:
-        self.calls.append("shutdown")
+    def shutdown(self, timeout: float | None = None) -> None:
+        self.calls.append(("shutdown", timeout))
 
 
 class Installed:
@@ -95,6 +95,7 @@ class Installed:
         self.engine: Any = None
         self.fails: Exception | None = None
         self.tokenizer = Tokenizer
+        self.cpu = False
 
     def start(self, arguments: dict[str, Any]) -> AsyncLLM:
         if self.fails is not None:
@@ -113,6 +114,7 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> Installed:
             "AsyncLLMEngine": types.SimpleNamespace(from_engine_args=installed.start),
             "SamplingParams": dict,
         },
+        "vllm.platforms": {"current_platform": types.SimpleNamespace(is_cpu=lambda: installed.cpu)},
         "vllm.inputs": {"TokensPrompt": dict},
         "vllm.sampling_params": {"RequestOutputKind": types.SimpleNamespace(FINAL_ONLY="final")},
         "vllm.exceptions": {"VLLMError": Refused},
@@ -153,6 +155,13 @@ def test_the_engine_is_started_with_prefix_caching_and_our_settings(vllm: Instal
         "use_tqdm_on_load": False,
         "dtype": "float16",
     }
+
+
+def test_on_the_cpu_no_prompt_is_read_in_chunks_and_nothing_compiled(vllm: Installed) -> None:
+    vllm.cpu = True
+    asyncio.run(start_vllm(SETTINGS))
+    assert vllm.engine.arguments["enable_chunked_prefill"] is False
+    assert vllm.engine.arguments["enforce_eager"] is True
 
 
 def test_a_text_is_the_last_output_for_the_token_ids(vllm: Installed) -> None:
@@ -197,7 +206,7 @@ def test_sleep_offloads_the_weights_and_wake_takes_everything_back(vllm: Install
         await engine.wake()
         stand_in = vllm.engine
         engine.close()
-        assert stand_in.calls == [("sleep", 1), ("wake_up", None), "shutdown"]
+        assert stand_in.calls == [("sleep", 1), ("wake_up", None), ("shutdown", 30.0)]
 
     asyncio.run(work())
 
@@ -244,7 +253,7 @@ def test_a_model_without_a_chat_template_is_one_sentence_and_leaves_no_engine(vl
         GenerationError, match=r"^some/model cannot be asked as a chat .* choose an instruct model"
     ):
         asyncio.run(start_vllm(SETTINGS))
-    assert vllm.engine.calls == ["shutdown"]
+    assert vllm.engine.calls == [("shutdown", 30.0)]
 
 
 def test_without_vllm_the_sentence_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
