@@ -20,11 +20,12 @@ score: .venv/.installed  ## score the example rollouts and write out/scored.parq
 test: .venv/.installed-test  ## the test suite without the slow real components
 	scripts/test -m "not slow"
 
-test-slow: .venv/.installed-test  ## tests of slow real components
+test-slow: .venv/.installed-test  ## tests of slow real components; a real vLLM on the CPU in .venv-vllm is one
+	PYTHON=$(PYTHON) scripts/vllm-cpu
 	scripts/test -m slow
 
 check: .venv/.installed-test  ## lint, format, types, import contract
 	scripts/check
 
 clean:
-	rm -rf .venv out
+	rm -rf .venv .venv-vllm .venv-vllm.lock out
