@@ -11,6 +11,7 @@ environment variable CODERM_DATA, else ../shared/data beside this repository). W
     unit_tests.jsonl        {task_id, unit_tests: [{unittest}]}              CodeGen-16B's own tests (weak)
     assertion_tests.jsonl   the same, one method per assertion: each has a vote of its own
     calibrated_tests.jsonl  {task_id, responses[]}                           tests of CodeRM-8B's quality
+    prompts.jsonl           {task_id, prompt, pass_rate, n}                  what a probe learns from
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def one_method_each(asserts: Sequence[str]) -> str:
 
 
 def convert(data: Path, out: Path) -> None:
-    """Write the four files."""
+    """Write the five files."""
     codegen = data / "humaneval-codegen16b"
     problems = {row["task_id"]: row for row in read(codegen / "problems.jsonl.gz")}
     out.mkdir(parents=True, exist_ok=True)
@@ -93,6 +94,18 @@ def convert(data: Path, out: Path) -> None:
         (
             {"task_id": row["task_id"], "responses": row["responses"]}
             for row in read(data / "humaneval-coderm-calibrated" / "unit_tests.jsonl.gz")
+        ),
+    )
+    write(
+        out / "prompts.jsonl",
+        (
+            {
+                "task_id": row["task_id"],
+                "prompt": problems[row["task_id"]]["question"],
+                "pass_rate": sum(row["passed"]) / len(row["passed"]),
+                "n": len(row["passed"]),
+            }
+            for row in read(codegen / "truth.jsonl.gz")
         ),
     )
 

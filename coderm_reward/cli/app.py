@@ -8,6 +8,7 @@ from coderm_reward.cli.ablate import ablate
 from coderm_reward.cli.doctor import doctor
 from coderm_reward.cli.evaluate import evaluate
 from coderm_reward.cli.generate import generate
+from coderm_reward.cli.probe import probe
 from coderm_reward.cli.report import report
 from coderm_reward.cli.score import score
 
@@ -21,3 +22,4 @@ app = typer.Typer(
 )
 for command in (score, generate, evaluate, ablate, report, doctor):
     app.command()(command)
+app.add_typer(probe, name="probe")

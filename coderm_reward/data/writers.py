@@ -20,7 +20,15 @@ from coderm_reward.data.json_rows import json_text
 from coderm_reward.errors import OutputError
 from coderm_reward.types import RewardOutput
 
-__all__ = ["PREFIX", "check_place", "check_writable", "write_json_rows", "write_scored", "write_text"]
+__all__ = [
+    "PREFIX",
+    "check_place",
+    "check_writable",
+    "write_file",
+    "write_json_rows",
+    "write_scored",
+    "write_text",
+]
 
 PREFIX = "coderm_"
 
@@ -61,6 +69,24 @@ def check_place(path: Path, option: str = "--out") -> None:
         temporary.unlink()
     except OSError as error:
         raise _unwritable(path, error, option) from None
+
+
+def write_file(path: Path, data: bytes, option: str = "--out") -> None:
+    """Write a whole file, which appears at once; `option` is the fix named.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    temporary = _temporary(path)
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(data)
+            _sync(stream)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _unwritable(path, error, option) from None
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_scored(

@@ -28,6 +28,7 @@ __all__ = [
     "chart",
     "heat_map_png",
     "histogram_svg",
+    "reliability_svg",
     "scatter_svg",
     "to_svg",
 ]
@@ -118,6 +119,22 @@ def scatter_svg(
                 rasterized=len(x) > 1000,
             )
         axes.set_xlim(-0.02 * max(0.5, *x, 0.5), 1.05 * max(0.5, *x, 0.5))
+        axes.set_ylim(-0.04, 1.04)
+        return to_svg(figure)
+
+
+def reliability_svg(
+    forecast: Sequence[float], measured: Sequence[float], prompts: Sequence[int], theme: Theme
+) -> bytes:
+    """Return a reliability diagram: a dot per bin, its area by its prompts, on the diagonal if it is
+    reliable."""
+    with chart(theme, "forecast pass rate", "measured pass rate") as (figure, axes):
+        axes.plot([0, 1], [0, 1], color=theme.marked, linewidth=1)
+        areas = [20.0 + 220.0 * count / max(prompts, default=1) for count in prompts]
+        axes.scatter(forecast, measured, s=areas, color=theme.main, alpha=0.75, linewidths=0)
+        for x, y, count in zip(forecast, measured, prompts, strict=True):
+            axes.annotate(str(count), (x, y), ha="center", va="center", fontsize=6, color=theme.text)
+        axes.set_xlim(-0.04, 1.04)
         axes.set_ylim(-0.04, 1.04)
         return to_svg(figure)
 
