@@ -210,7 +210,7 @@ def covered(
 
 
 def _beta_binomial(n: int, mean: float, std: float) -> FloatArray:
-    """[n + 1] probabilities of 0..n successes."""
+    """[n + 1] probabilities of 0..n successes, from the ratios of neighbours."""
     most = mean * (1.0 - mean)
     counts = np.arange(n + 1)
     if most <= 0.0:
@@ -219,17 +219,9 @@ def _beta_binomial(n: int, mean: float, std: float) -> FloatArray:
     spread = min(max(std * std / most, _EDGE), 1.0 - _EDGE)
     strength = 1.0 / spread - 1.0
     a, b = mean * strength, (1.0 - mean) * strength
-    logs = np.array(
-        [
-            math.lgamma(n + 1)
-            - math.lgamma(k + 1)
-            - math.lgamma(n - k + 1)
-            + math.lgamma(k + a)
-            + math.lgamma(n - k + b)
-            - math.lgamma(n + strength)
-            for k in counts
-        ]
-    ) + (math.lgamma(strength) - math.lgamma(a) - math.lgamma(b))
+    k = counts[:-1]
+    ratios = np.log((n - k) * (k + a)) - np.log((k + 1) * (n - k - 1 + b))
+    logs = np.concatenate([[0.0], np.cumsum(ratios)])
     chances: FloatArray = np.exp(logs - logs.max())
     chances /= chances.sum()
     return chances

@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 LEVELS = (0.5, 0.8, 0.95)
-_RANK_RESAMPLES = 2000
+_RANK_RESAMPLES = 1000
 
 Interval = tuple[float, float, float]
 """Mean, and the ends of its 95 % interval."""
