@@ -99,11 +99,11 @@ def train(
 ) -> None:
     """Train a probe: a two-layer network on hidden states, by cross-entropy to measured pass rates.
 
-    For example: coderm-reward probe train prompts.jsonl --model Qwen/Qwen2.5-Coder-7B-Instruct --layer 19 -o
-    probe.safetensors
+    For example: coderm-reward probe train prompts.jsonl --model MODEL --layer 20 -o probe.safetensors
 
-    The folds that members leave out decide how long to train and how uncertain forecasts are. The same
-    prompts and seed give the same probe.
+    The folds that members leave out decide how long to train and how uncertain forecasts are.
+
+    The same prompts and seed give the same probe.
     """
     settings = TrainingSettings(hidden=hidden, members=members, epochs=epochs, seed=seed)
     check_place(out_file)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from coderm_reward.errors import ConfigError
 
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "FIXED_DATE",
     "attention_on",
-    "chosen_template",
+    "chat_template",
     "device_named",
     "fingerprint_of",
     "first_sentence",
@@ -24,6 +25,9 @@ __all__ = [
     "precision_on",
     "resolved_layer",
 ]
+
+FIXED_DATE = "01 Jan 2025"
+"""The day on which every prompt is read: some chat templates print it."""
 
 
 def precision_on(device: str) -> str:
@@ -97,16 +101,23 @@ def resolved_layer(layer: int | None, layers: int, model: str) -> int:
     return place
 
 
-def chosen_template(wanted: str, tokenizer: Any, model: str) -> Literal["chat", "plain"]:
-    """Return the template to use; `auto` is chat where the model has a chat template.
+def chat_template(wanted: str, tokenizer: Any, model: str) -> str:
+    """Return the text of the chat template to read prompts in, empty for plain; `auto` takes it where there
+    is one.
+
+    A template that asks for the day gets FIXED_DATE, or else a prompt would read differently tomorrow.
 
     Raises:
-        ConfigError: chat was asked for, and it has none.
+        ConfigError: chat was asked for, and the model has none.
     """
     has_one = tokenizer.chat_template is not None
     if wanted == "chat" and not has_one:
         raise ConfigError(f"The model {model} has no chat template; read prompts with --template plain.")
-    return "chat" if has_one and wanted != "plain" else "plain"
+    if wanted == "plain" or not has_one:
+        return ""
+    text = str(tokenizer.get_chat_template())
+    today = f"{{%- macro strftime_now(form) -%}}{FIXED_DATE}{{%- endmacro -%}}"
+    return today + text if "strftime_now" in text else text
 
 
 def fingerprint_of(model: Any) -> str:

@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import jinja2
 import msgspec
 import numpy as np
 
 from coderm_reward.budget.probe.buckets import length_buckets
 from coderm_reward.budget.probe.cache import HiddenStateCache, StateArray
 from coderm_reward.budget.probe.models import (
+    FIXED_DATE,
     attention_on,
-    chosen_template,
+    chat_template,
     device_named,
     fingerprint_of,
     first_sentence,
@@ -46,8 +48,6 @@ __all__ = [
 BATCH_TOKENS = 8192
 """Tokens of one batch, padding included. All layers of a batch are in memory at once."""
 _BATCH_ROWS = 64
-_FIXED_DATE = "01 Jan 2025"
-"""The day on which every prompt is read: some chat templates print today's."""
 _log = logging.getLogger("coderm_reward")
 
 
@@ -126,6 +126,8 @@ class HiddenStateReader:
     device: torch.device
     _model: Any
     _tokenizer: Any
+    _chat_template: str
+    """Empty where prompts are read plain."""
 
     @classmethod
     def open(
@@ -145,6 +147,7 @@ class HiddenStateReader:
             InputError: the model cannot be loaded.
         """
         torch, transformers = frameworks()
+        damaged = _safetensors_error()
         place = device_named(device)
         dtype = precision_on(device)
         attention = attention_on(place)
@@ -158,24 +161,33 @@ class HiddenStateReader:
             loaded = transformers.AutoModelForCausalLM.from_pretrained(
                 model, dtype=getattr(torch, dtype), attn_implementation=attention, local_files_only=local
             )
-        except (OSError, ValueError, KeyError, AttributeError, ImportError) as error:
+            inner = loaded.base_model.eval().to(place)
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            AttributeError,
+            ImportError,
+            RuntimeError,
+            damaged,
+        ) as error:
             raise InputError(
                 f"The model {model} cannot be loaded ({first_sentence(error)}); give the folder of a Hugging "
                 "Face causal language model, or its hub name where the hub can be reached."
             ) from None
-        chosen = chosen_template(template, tokenizer, model)
+        text = chat_template(template, tokenizer, model)
         spec = ReadingSpec(
             model=model,
             fingerprint=fingerprint_of(loaded),
             layer=layer,
             layers=shape.num_hidden_layers,
             width=shape.hidden_size,
-            template=chosen,
-            template_hash=content_hash(str(tokenizer.get_chat_template())) if chosen == "chat" else "",
+            template="chat" if text else "plain",
+            template_hash=content_hash(text) if text else "",
             max_tokens=min(max_tokens, getattr(shape, "max_position_embeddings", None) or max_tokens),
             dtype=dtype,
         )
-        return cls(spec, attention, place, loaded.base_model.eval().to(place), tokenizer)
+        return cls(spec, attention, place, inner, tokenizer, text)
 
     def at_layer(self, layer: int) -> HiddenStateReader:
         """The same model read at another layer.
@@ -221,13 +233,19 @@ class HiddenStateReader:
 
     def _tokens(self, text: str) -> list[int]:
         if self.spec.template == "chat":
-            rendered = self._tokenizer.apply_chat_template(
-                [{"role": "user", "content": text}],
-                tokenize=False,
-                add_generation_prompt=True,
-                date_string=_FIXED_DATE,
-                strftime_now=lambda form: _FIXED_DATE,
-            )
+            try:
+                rendered = self._tokenizer.apply_chat_template(
+                    [{"role": "user", "content": text}],
+                    tokenize=False,
+                    add_generation_prompt=True,
+                    chat_template=self._chat_template,
+                    date_string=FIXED_DATE,
+                )
+            except jinja2.TemplateError as error:
+                raise InputError(
+                    f"The chat template of {self.spec.model} cannot take a prompt ({first_sentence(error)}); "
+                    "read prompts with --template plain."
+                ) from None
             ids = self._tokenizer(rendered, add_special_tokens=False)["input_ids"]
         else:
             ids = self._tokenizer(text)["input_ids"]
@@ -251,3 +269,11 @@ class HiddenStateReader:
             chosen = states[torch.arange(len(rows), device=self.device), last]
         result: StateArray = chosen.float().cpu().numpy()
         return result
+
+
+def _safetensors_error() -> type[Exception]:
+    """What a damaged weight file raises; it derives from Exception alone."""
+    from safetensors import SafetensorError
+
+    error: type[Exception] = SafetensorError
+    return error

@@ -1,4 +1,4 @@
-"""Hidden states and a probe made by hand: no language model is needed to test what is done with its states."""
+"""Hidden states and a probe made by hand: what is done with states needs no language model."""
 
 from __future__ import annotations
 

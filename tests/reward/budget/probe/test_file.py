@@ -39,7 +39,8 @@ def test_the_forecast_is_the_mean_of_two_layer_networks(probe: Probe) -> None:
     members = []
     for k in range(3):
         hidden = [
-            max(0.0, float(x @ probe.hidden_weight[k][:, h]) + float(probe.hidden_bias[k][h])) for h in range(4)
+            max(0.0, float(x @ probe.hidden_weight[k][:, h]) + float(probe.hidden_bias[k][h]))
+            for h in range(4)
         ]
         logit = float(np.dot(hidden, probe.output_weight[k])) + float(probe.output_bias[k])
         members.append(1 / (1 + np.exp(-logit)))
@@ -55,7 +56,12 @@ def test_the_deviation_is_the_spread_of_the_largest(probe: Probe) -> None:
 def test_it_knows_what_it_was_trained_on(probe: Probe) -> None:
     from coderm_reward.budget.probe.reading import text_key
 
-    assert [probe.has_seen(text_key(text)) for text in ("one", "three", "four", "")] == [True, True, False, False]
+    assert [probe.has_seen(text_key(text)) for text in ("one", "three", "four", "")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def changed(probe: Probe, **facts: object) -> bytes:
@@ -111,7 +117,9 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         load_probe(tmp_path)
 
 
-@pytest.mark.parametrize("bad", [{"hidden": 0}, {"members": 1}, {"epochs": 0}, {"learning_rate": float("nan")}])
+@pytest.mark.parametrize(
+    "bad", [{"hidden": 0}, {"members": 1}, {"epochs": 0}, {"learning_rate": float("nan")}]
+)
 def test_settings_out_of_range_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(bad))):
         TrainingSettings(**bad)
