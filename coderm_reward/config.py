@@ -47,7 +47,7 @@ ReliabilityRule = Literal["none", "shrink", "filter"]
 VoteUnit = Literal["method", "class"]
 Duplicates = Literal["weight", "drop"]
 JudgeName = Literal["handle", "inline"]
-DifficultyName = Literal["constant", "dataset", "history", "pilot"]
+DifficultyName = Literal["constant", "dataset", "history", "pilot", "probe"]
 AllocatorName = Literal["uniform", "greedy", "price", "sequential"]
 ObjectiveName = Literal["best_of_n", "advantage"]
 Isolation = Literal["auto", "bubblewrap", "landlock", "none"]
@@ -200,6 +200,10 @@ class BudgetConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     and processes share."""
     history_decay: Share = 0.5
     """What an outcome of estimator history weighs after each further visit of its prompt."""
+    probe: str | None = None
+    """The file of estimator probe, as `coderm-reward probe train` writes it."""
+    probe_model: str | None = None
+    """Where the model that it reads lies on this machine; None is where it lay in training."""
 
 
 class RewardConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

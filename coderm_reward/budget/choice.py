@@ -32,15 +32,25 @@ ESTIMATORS: dict[DifficultyName, Callable[[BudgetConfig], DifficultyEstimator]] 
         prior_strength=config.prior_strength,
     ),
     "pilot": lambda config: PilotEstimator(config.pilot, config.pass_rate, config.prior_strength),
+    "probe": lambda config: _probe(config),
 }
 """How each name of `budget.difficulty` is made; what needs a heavy framework imports it there."""
+
+
+def _probe(config: BudgetConfig) -> DifficultyEstimator:
+    from coderm_reward.budget.probe import ProbeEstimator
+
+    if config.probe is None:
+        raise ConfigError("Estimator probe needs a trained probe; name its file with --probe.")
+    return ProbeEstimator.load(config.probe, model=config.probe_model)
 
 
 def make_estimator(config: BudgetConfig) -> DifficultyEstimator:
     """Return the estimator that the settings name.
 
     Raises:
-        ConfigError: a setting out of range.
+        ConfigError: a setting out of range, or a probe of another layer or without its extra.
+        InputError: a probe file that is missing or none.
         OutputError: a history file that cannot be used.
     """
     return ESTIMATORS[config.difficulty](config)

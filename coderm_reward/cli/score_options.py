@@ -17,6 +17,8 @@ __all__ = [
     "Memory",
     "MinBudget",
     "Objective",
+    "Probe",
+    "ProbeModel",
     "SandboxPython",
     "Timeout",
     "VerdictCacheFile",
@@ -48,7 +50,8 @@ Difficulty = Annotated[
     str | None,
     typer.Option(
         help="How hard prompts are taken to be. constant: all alike; dataset: by --map pass_rate=COL; "
-        "history: by their earlier groups; pilot: by their first few tests. \\[default: constant]",
+        "history: by their earlier groups; pilot: by their first few tests; probe: by a trained --probe. "
+        "\\[default: constant]",
         rich_help_panel=_BUDGET,
     ),
 ]
@@ -64,6 +67,19 @@ History = Annotated[
     str | None,
     typer.Option(
         help="File in which --difficulty history keeps what it learns. \\[default: memory, for this run]",
+        rich_help_panel=_BUDGET,
+    ),
+]
+Probe = Annotated[
+    str | None,
+    typer.Option(
+        help="Probe file of --difficulty probe, from `coderm-reward probe train`.", rich_help_panel=_BUDGET
+    ),
+]
+ProbeModel = Annotated[
+    str | None,
+    typer.Option(
+        help="Folder or name of the model that the probe reads. \\[default: as in its training]",
         rich_help_panel=_BUDGET,
     ),
 ]

@@ -150,14 +150,7 @@ def write_text(path: Path, text: str, option: str = "--out") -> None:
         OutputError: it cannot be written.
     """
     check_place(path, option)
-    temporary = _temporary(path)
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise _unwritable(path, error, option) from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_file(path, text.encode("utf-8"), option)
 
 
 def _temporary(path: Path) -> Path:
