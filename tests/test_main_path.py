@@ -194,6 +194,7 @@ def test_a_scored_file_can_be_evaluated_and_reported(scored: Scored, tmp_path: P
         "majority_consensus",
         "dual_agreement",
         "combined",
+        "bayes",
     }
     majority = table["aggregators"][0]
     assert table["random_pick"] < majority["best_of_n"] <= table["oracle"] == 1.0

@@ -40,6 +40,7 @@ class JobRun:
         self._hangs = 0
         self._hung_tests: set[int] = set()
         self._hopeless = True
+        self._doubted = -1
         self.readable = len(request.get("solution", "")) <= _READ_CHARACTERS
         """Whether the judge may parse the solution, to see if it is stateless."""
         self.may_be_hosted = not self._strict
@@ -139,14 +140,9 @@ class JobRun:
                 if used:
                     return
                 fork = False
-            command = {
-                "first": first,
-                "last": max(last, first + 1),
-                "start": len(self._outcomes),
-                "ahead": pair.hosted and together and not used,
-                "fork": fork,
-                "own": fork,
-            }
+            ahead = pair.hosted and together and not used
+            command = {"first": first, "last": max(last, first + 1), "start": len(self._outcomes)}
+            command |= {"ahead": ahead, "fork": fork, "own": fork}
             alive = self._follow(pair, command, around)
             if not alive or not (fork or together or self._inspecting):
                 return
@@ -302,6 +298,8 @@ class JobRun:
     def _broke(self, end: WatchEnd) -> None:
         if self._inspecting and end.kind == "starved":
             self._close(starved=True)
+        elif self._inspecting and end.kind == "timeout" and self._doubted != self._index:
+            self._doubted = self._index  # it may have been the machine: once more
         elif self._inspecting:
             hangs = end.kind == "timeout"
             self._invalid("hangs on its own" if hangs else f"cannot be inspected ({end.detail or end.kind})")
