@@ -30,6 +30,10 @@ HARMLESS = {
     "nested functions": "def f(n):\n    def g(k):\n        nonlocal n\n        n += k\n    return g(1)",
     "lambda and key": "def f(xs):\n    return sorted(xs, key=lambda x: -x)[::-1]",
     "main guard": "def f():\n    return 1\nif __name__ == '__main__':\n    print(f())",
+    "flags that are written out": "import re\nfrom re import I, sub\nN = re.compile('a', re.I | re.M)\n"
+    "def f(x):\n    return sub('a', 'b', x, 0, I), re.search('a', x, flags=re.A | 2), re.split('a', x)",
+    "alias of typing": "from typing import List, TypeVar\nT = TypeVar('T')\nL = List[T]\n"
+    "def f(x: L[int]) -> L:\n    y: L = [x]\n    return y",
     "subscripts": "def f(d):\n    d['a'] = [1]\n    del d['a'][0]\n    return d",
     "method of the class of a value": "def f(s):\n    return str.upper(s) + ''.join(map(str.strip, [s]))",
 }
@@ -125,6 +129,18 @@ REFUSED = {
     "match": "def f(x):\n    match x:\n        case int(real=r):\n            return r",
     "with": "def f(x):\n    with x as y:\n        return y",
     "async": "async def f(x):\n    return x",
+    **{
+        f"flags of re that may be 0.0: {call}": f"import re\ndef f(x, *y):\n    return {call}"
+        for call in (
+            *("re.compile('a', 0.0)", "re.sub('a', 'b', x, 0, y)", "re.search('a', x, flags=0 / 1)"),
+            *("re.match(*y)", "re.split('a', *y)", "re.findall('a', **y)", "map(re.compile, 'a', y)"),
+        )
+    },
+    "form of typing by another name": "from typing import List\nL = List\ndef f(x):\n    return L[x]",
+    "form of typing in a text": "from typing import List\nN = f'{List[0.0]}'\ndef f(x):\n    return N",
+    "form of typing by two names": "import typing\nL = typing.List\nM = (L,)\ndef f(x):\n    return M[0][x]",
+    "form of typing as a default": "import typing\ndef f(x, L=typing.List):\n    return L[x]",
+    "form of typing in a class": "import typing\nclass A:\n    L = typing.List",
     "global counter": "n = 0\ndef f():\n    global n\n    n += 1\n    return n",
     "mutable default": "def f(x, seen=[]):\n    seen.append(x)\n    return seen",
     "parameter with a special name": "def f(__class__):\n    return 1",

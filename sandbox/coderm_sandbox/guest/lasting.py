@@ -41,6 +41,7 @@ class Lasting:
         self.reading = reading
         self.kinds: dict[str, str] = {}  # name -> import, function, class, constant, flat or nested
         self.flat_attributes: set[str] = set()
+        self.forms: set[str] = set()  # names of what typing made, which caches what it is subscripted with
         self.nested_classes = False
         self._plain = {"object"}  # classes whose attributes can only be reached by their names
         self.refusals = [*self._statements(tree.body)]
@@ -108,6 +109,8 @@ class Lasting:
         for default in (*node.args.defaults, *node.args.kw_defaults):
             if default is not None and self._grade(default, inside) != _CONSTANT:
                 yield f"{getattr(node, 'name', 'a lambda')} has a default that is no constant"
+            elif default is not None and self._has_form(default):
+                yield f"{getattr(node, 'name', 'a lambda')} has a default of typing's"
 
     def _assigned(self, node: Any, inside: dict[str, str]) -> Iterator[str]:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -122,8 +125,17 @@ class Lasting:
         elif grade != _CONSTANT and (len(names) > 1 or isinstance(targets[0], ast.Tuple)):
             yield f"keeps one list under two names (line {node.lineno})"
         else:
+            if node.value is not None and self._has_form(node.value):
+                self.forms |= {name.id for name in names}
+                if inside is not self.kinds:
+                    yield "a class holds what is typing's"
             for name in names:
                 yield from self._note(inside, name.id, _KINDS[grade])
+
+    def _has_form(self, value: ast.expr) -> bool:
+        names = {node.id for node in ast.walk(value) if isinstance(node, ast.Name)}
+        found = [module for name in names for module, _ in self.module.imported.get(name, ())]
+        return "typing" in found or bool(names & self.forms)
 
     def _grade(self, node: Any, inside: dict[str, str]) -> int:
         if isinstance(node, ast.Constant):

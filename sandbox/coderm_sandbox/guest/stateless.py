@@ -12,6 +12,7 @@ import builtins
 from collections.abc import Iterator
 from typing import Any
 
+from .caching import flags_are_plain
 from .known import (
     BASES,
     DECORATORS,
@@ -259,6 +260,8 @@ class _Solution:
                 return "could set the recursion limit when called"
             if module == "typing" and scope.runtime and role not in _TYPING_ROLES:
                 return "uses typing when called, which caches what it is given"
+            if module == "re" and not flags_are_plain(path[0], role, node, scope, self.reading):
+                return f"uses {full} with flags that are not written out"
             base = "collections.namedtuple" if isinstance(node, ast.Call) else full
             if role == "base" and (len(path) > 1 or full != base or (_is_named(node) and full not in BASES)):
                 return f"inherits from {full}"
@@ -272,6 +275,8 @@ class _Solution:
     def _global(self, use: Use) -> str:
         name, attributes, role, _, scope = use
         kind = self.lasting.kinds.get(name, "")
+        if scope.runtime and name in self.lasting.forms and role not in (*_TYPING_ROLES, "call"):
+            return f"uses {name} when called, which is typing's"
         if role == "substore":
             return f"changes {name}"
         if kind == "class":
