@@ -127,7 +127,32 @@ def test_a_call_that_the_test_would_not_reach_does_not_count(sandbox: Any, solut
     assert sandbox.check(solution, "self.assertEqual(f(2), 2)").outcome is Outcome.TIMEOUT
 
 
+TIMED = {
+    "except": "def f(x):\n    try:\n        while True:\n            pass\n    except:\n        return 42",
+    "finally": "def f(x):\n    while True:\n        try:\n            while True:\n                pass\n"
+    "        finally:\n            return 42",
+}
+
+
+@pytest.mark.parametrize("name", TIMED)
+def test_the_end_of_the_time_is_no_signal(sandbox: Any, name: str) -> None:
+    found = sandbox.check(TIMED[name], "self.assertEqual(f(1), 42)")
+    assert found.outcome is Outcome.TIMEOUT, found.detail
+
+
 ASKED_AGAIN = {
+    "looks for an argument in another": (
+        "def f(a, b):\n    return a is b",
+        "x = [1]\nself.assertEqual([f([1], [1]), f(x, x), f((1, 2), (1, 2))], [False, True, True])",
+    ),
+    "looks for a part in another": (
+        "def f(a):\n    return a[0] is a[1]",
+        "self.assertEqual([f([[0], [0]]), f([[0]] * 2), f([(), ()])], [False, True, True])",
+    ),
+    "prints, and then takes long": (
+        "def f(x):\n    print('q' * (10 << 20))\n    while x == 2:\n        pass\n    return 1",
+        "x = 1\nself.assertEqual(f(x), 1)\nif not x:\n    f(2)",
+    ),
     "gives its argument back": ("def f(x):\n    return x", "x = [1]\nf([1])\nself.assertIs(f(x), x)"),
     "gives a part of it back": (
         "def f(x):\n    return x[0]",
@@ -212,7 +237,8 @@ def test_recursion_ends_at_the_same_depth(
     """
     (result,) = make_sandbox().run(solution, method("self.assertEqual([f(0), f(0)], [f(0)] * 2)"))
     assert result.outcome is Outcome.PASS, result.detail
-    (detail,) = make_sandbox().run(
-        solution, method("x = 0\nself.assertEqual(f(0), f(x))", "self.assertEqual(f(x), 0)")
-    )
-    assert next(iter(detail.methods.values())) is Outcome.PASS, detail.detail
+    # One that finds no answer in the table, and then one that does: they fail with the depth.
+    sandbox = make_sandbox(audit_share=0.0)
+    asked, known = (sandbox.check(solution, f"x = 0\nself.assertEqual(f({a}), '')") for a in ("x", "0"))
+    assert asked.outcome is Outcome.FAIL
+    assert asked.detail == known.detail

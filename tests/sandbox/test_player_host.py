@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from coderm_sandbox import Job, Limits, Outcome
 from coderm_sandbox.guest.harmless import harmless_code
+from coderm_sandbox.guest.player import forget_cached
 
 
 def descendants(pid: int) -> list[int]:
@@ -102,6 +104,32 @@ def test_after_any_end_the_next_solution_is_on_its_own(sandbox: Any, name: str) 
         sandbox.expect(HARMLESS, PASSES)
         wrong = sandbox.check("def g(x):\n    return 2", PASSES)
         assert wrong.outcome is Outcome.ERROR, "the name of an earlier solution is still there"
+
+
+def test_what_typing_keeps_is_not_there_for_the_next_one(alone: Any) -> None:
+    alone.expect("from typing import List\nprint(List[-0.0])\ndef f(x):\n    return 1", "f(1)")
+    looks = "from typing import List\nassert '-' not in repr(List[0.0])\ndef f(x):\n    return 2"
+    assert harmless_code(looks) is not None
+    alone.expect(looks, PASSES)
+
+
+def test_what_re_keeps_is_forgotten() -> None:
+    re.compile("a pattern of nobody's")
+    forget_cached()
+    with pytest.raises(TypeError):
+        re.compile("a pattern of nobody's", 0.0)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "K = bytes(200 << 20)\ndef f(x):\n    return 2",
+        "def f(x):\n    k = [bytes(150 << 20)]\n    k.append(k)\n    return 2",
+    ],
+)
+def test_memory_that_is_reserved_is_not_the_next_ones(alone: Any, first: str) -> None:
+    alone.expect(first, "x = 1\nself.assertEqual(f(x), 2)")
+    alone.expect("def f(x):\n    return len(bytes(200 << 20)) // (100 << 20)", PASSES)
 
 
 def test_names_and_classes_do_not_outlive_their_solution(sandbox: Any) -> None:

@@ -30,7 +30,7 @@ _SECONDS = 0.02
 """How long all calls of a job may take together before the rest is left to the tests."""
 _AGAIN = 0.005
 _LARGEST = 1 << 16
-_FRAMES = 2
+_FRAMES = 3
 """Frames below a call that is made ahead, beyond those below one that a test makes."""
 _KEPT: dict[type, str] = {list: "l", tuple: "t", set: "s"}
 _MADE: dict[str, Callable[[Any], Any]] = {"l": list, "t": tuple, "s": set}
@@ -100,6 +100,22 @@ def _value(node: Any, made: list[Any]) -> Any:
     return value
 
 
+def _repeats(values: tuple[Any, ...]) -> bool:
+    """Whether some container is in there twice: what was written out were different ones."""
+    seen: set[int] = set()
+    rest: list[Any] = [values]
+    while rest:
+        value = rest.pop()
+        parts = [*value.keys(), *value.values()] if type(value) is dict else value
+        found = [part for part in parts if type(part) in _KEPT or type(part) is dict]
+        rest += found
+        numbers = [id(part) for part in found if part != ()]
+        if len(set(numbers)) < len(numbers) or seen.intersection(numbers):
+            return True
+        seen.update(numbers)
+    return False
+
+
 def _refuse(value: Any) -> list[Any]:
     raise UnencodableError("an object of the solution's")
 
@@ -140,7 +156,7 @@ class AheadAnswers:
         """[the answer] if it is known. Raises WireError for a malformed one."""
         answers = self._by_function.get(id(function))
         answer = None if answers is None else answers.get(fingerprint(values) or b"")
-        if answer is None:
+        if answer is None or _repeats(values):
             return None
         try:
             # A copy: what is decoded from a node can be the node's own list.
@@ -161,13 +177,15 @@ class _TookLongError(BaseException):
 class _Clock:
     """Raises in this process once the time is over, again and again until it is stopped."""
 
-    def __enter__(self) -> None:
-        self._runs = True
+    def __enter__(self) -> _Clock:
+        self._runs, self.rang = True, False
         self._before = signal.signal(signal.SIGALRM, self._ring)
         signal.setitimer(signal.ITIMER_REAL, _SECONDS, _AGAIN)
+        return self
 
     def _ring(self, number: int, frame: types.FrameType | None) -> None:
         if self._runs:
+            self.rang = True  # the solution may catch what is raised here
             raise _TookLongError
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> bool:
@@ -190,8 +208,10 @@ def look_ahead(
     found: list[Any] = []
     frames = sys.getrecursionlimit()
     sys.setrecursionlimit(frames + _FRAMES)
-    with _Clock():
-        found.extend(_answers(calls, find, call, quiet))
+    with _Clock() as clock:
+        found.extend(_answers(calls, find, call, lambda: quiet() and not clock.rang))
+    quiet()  # what a call that took too long has printed
+    _plain_codec(1)[0].clear()
     sys.setrecursionlimit(frames)
     return found + [None] * (len(calls) - len(found))
 

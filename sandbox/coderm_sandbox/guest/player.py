@@ -5,12 +5,15 @@ Whatever happens here is the solution's own. The judge believes none of it beyon
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
+import re
 import signal
 import socket
 import sys
 import types
+import typing
 from typing import Any
 
 from . import processes
@@ -22,7 +25,7 @@ from .peer import Peer
 from .playerio import PlayerIO
 from .solution import SOLUTION_MODULES, Standard, describe
 
-__all__ = ["player_main"]
+__all__ = ["forget_cached", "player_main"]
 
 _BLANK = frozenset(vars(types.ModuleType("solution"))) | {"__builtins__"}
 _FRAMES = 40
@@ -212,7 +215,11 @@ class Player:
         self._peer.renew()
         self._io.renew()
         self._module = types.ModuleType("solution")
+        for name in SOLUTION_MODULES:
+            sys.modules.pop(name, None)
         sys.setrecursionlimit(self._frames)
+        forget_cached()
+        gc.collect()  # here, and not while the next one is served, whose memory and time it would be
 
     def _release(self) -> None:
         self._mask(signal.SIG_SETMASK, self._held)
@@ -235,6 +242,17 @@ class Player:
         inline = importlib.import_module(f"{__package__}.inline")
         names = {name: value for name, value in vars(self._module).items() if name not in _BLANK}
         inline.run(self._channel.send, source, class_name, keys, names, self._limits)
+
+
+def forget_cached() -> None:
+    """Empty the caches of the standard library in which a harmless solution could look up what another did.
+
+    `re` finds a pattern by flags of 0.0 only if somebody had it with 0, `typing` gives `List[-0.0]` for
+    `List[0.0]` if somebody had that.
+    """
+    re.purge()
+    for clear in getattr(typing, "_cleanups", ()):
+        clear()
 
 
 def _timer_runs() -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 from . import processes, wire
 from .endings import OUR_FAILURE
 from .limiting import DESCRIPTORS, settle
-from .player import Player, player_main
+from .player import Player, forget_cached, player_main
 from .playerhost import PlayerHost
 from .scratch import Scratch
 from .warmup import rehearse
@@ -107,6 +107,8 @@ class PlayerZygote:
         self._pid = 0
         self._status: int | None = None
         self._base_rss = self._enough = 0
+        self._addresses = 0
+        """What a process that serves many had mapped when it was made."""
         self._player = Player()
         self._limits: dict[str, Any] = {}
         self._host: PlayerHost | None = None
@@ -155,6 +157,7 @@ class PlayerZygote:
         """Have the process for harmless solutions take this one, if that is what it is."""
         if self._host is None:
             self._host = PlayerHost(self._player, self._limits)
+            self._addresses = processes.address_space(self._host.pid)
         taken = self._host.takes(request, descriptor)
         self._pid = self._host.pid if taken else 0
         if taken == "once":
@@ -194,7 +197,9 @@ class PlayerZygote:
         """After an ordinary end: keep a process that serves many, if it is fit for the next one."""
         if self._host is None or not self._host.is_idle():
             return self._end()
-        if processes.rss(self._pid) - self._base_rss > self._enough // 8:
+        resident = processes.rss(self._pid) - self._base_rss
+        mapped = processes.address_space(self._pid) - self._addresses
+        if max(resident, mapped) > self._enough // 8:
             return self._end()
         return self._tidy()
 
@@ -206,4 +211,5 @@ class PlayerZygote:
 def warm(control: socket.socket, scratch: Scratch) -> PlayerZygote:
     """The zygote, ready to serve."""
     rehearse()
+    forget_cached()
     return PlayerZygote(control, scratch)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 __all__ = [
     "Usage",
+    "address_space",
     "adopt_orphans",
     "descendants",
     "descendants_scheduled",
@@ -85,8 +86,17 @@ def own_rss() -> int:
 
 def rss(pid: int) -> int:
     """Bytes resident in a process; a great many if it cannot be said."""
+    return _pages(pid, 1)
+
+
+def address_space(pid: int) -> int:
+    """Bytes of addresses that a process has mapped, which is what RLIMIT_AS counts; as with `rss`."""
+    return _pages(pid, 0)
+
+
+def _pages(pid: int, column: int) -> int:
     try:
-        return int(_read(f"/proc/{pid}/statm").split()[1]) * _PAGE
+        return int(_read(f"/proc/{pid}/statm").split()[column]) * _PAGE
     except (OSError, IndexError):
         return 1 << 62
 
