@@ -145,6 +145,18 @@ ASKED_AGAIN = {
         "def f(a, b):\n    return a is b",
         "x = [1]\nself.assertEqual([f([1], [1]), f(x, x), f((1, 2), (1, 2))], [False, True, True])",
     ),
+    "looks at the order of a set": (
+        "def f(x):\n    return list(x)",
+        "self.assertEqual(f({8, 0, 16, 'b'}), list({8, 0, 16, 'b'}))",
+    ),
+    "is warned by re": (
+        "import re\ndef f(x):\n    return re.match('[[a]', x).end()",
+        "with self.assertWarns(FutureWarning):\n    f('a')",
+    ),
+    "leaves much garbage": (
+        "def f(x):\n    print()\n    k = [bytes(150 << 20)]\n    k.append(k)\n    return 2",
+        "self.assertEqual(f(1), 2)",
+    ),
     "looks for a part in another": (
         "def f(a):\n    return a[0] is a[1]",
         "self.assertEqual([f([[0], [0]]), f([[0]] * 2), f([(), ()])], [False, True, True])",

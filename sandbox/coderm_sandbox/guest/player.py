@@ -207,7 +207,10 @@ class Player:
         def call(function: Any, arguments: list[Any]) -> Any:
             return self._owner.perform("call", [function, "", *arguments])
 
-        self._channel.send(["ahead", look_ahead(calls, find, call, self._io.was_quiet)])
+        answers = look_ahead(calls, find, call, self._io.was_quiet)
+        re.purge()  # it warns of a pattern that it does not know
+        gc.collect()  # the tests have all the memory
+        self._channel.send(["ahead", answers])
 
     def renew(self) -> None:
         """Forget a harmless solution and all that its tests brought, for the next one."""
