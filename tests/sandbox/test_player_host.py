@@ -106,6 +106,22 @@ def test_after_any_end_the_next_solution_is_on_its_own(sandbox: Any, name: str) 
         assert wrong.outcome is Outcome.ERROR, "the name of an earlier solution is still there"
 
 
+def test_a_process_that_ends_by_itself_costs_no_worker(alone: Any) -> None:
+    floods = """
+        def f(x):
+            print('q' * ((16 << 20) - 50))
+            try:
+                print('q' * 100)
+            except OSError:
+                pass
+            return 2
+    """
+    for _ in range(2):
+        assert alone.check(floods, "x = 1\nself.assertEqual(f(x), 2)").outcome is Outcome.ERROR
+        alone.expect(HARMLESS, PASSES)
+    assert alone.pool.stats.workers_replaced == 0
+
+
 def test_what_typing_keeps_is_not_there_for_the_next_one(alone: Any) -> None:
     alone.expect("from typing import List\nprint(List[-0.0])\ndef f(x):\n    return 1", "f(1)")
     looks = "from typing import List\nassert '-' not in repr(List[0.0])\ndef f(x):\n    return 2"

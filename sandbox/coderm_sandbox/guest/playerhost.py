@@ -32,6 +32,8 @@ class PlayerHost:
 
     def __init__(self, player: Player, limits: dict[str, Any]) -> None:
         self.limits = limits
+        self.was_reaped = False
+        """Whether it ended by itself and its pid may be another's by now."""
         self._jobs = 0
         self._orders, orders = socket.socketpair()
         self.pid = os.fork()
@@ -73,8 +75,9 @@ class PlayerHost:
     def end(self) -> None:
         """Kill the process; safe if it has gone."""
         self._orders.close()
-        os.kill(self.pid, signal.SIGKILL)  # our own unreaped child, so the pid cannot be another's
-        os.waitpid(self.pid, 0)
+        if not self.was_reaped:
+            os.kill(self.pid, signal.SIGKILL)  # our own unreaped child, so the pid cannot be another's
+            os.waitpid(self.pid, 0)
 
 
 def _serve(player: Player, orders: socket.socket, limits: dict[str, Any]) -> None:

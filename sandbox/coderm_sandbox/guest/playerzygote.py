@@ -189,6 +189,8 @@ class PlayerZygote:
                 break
             if pid:
                 self._status = status
+                if self._host is not None:
+                    self._host.was_reaped = True
             else:
                 time.sleep(0.001)
         return {"status": self._status}
