@@ -55,8 +55,16 @@ def _packages() -> list[Fact]:
     """The versions of what we build on; an optional package that is missing is no fault."""
     facts = []
     for name, advice in _PACKAGES.items():
-        try:
-            facts.append(Fact(f"package {name}", True, metadata.version(name), ""))
-        except metadata.PackageNotFoundError:
+        found = _version(name) or _version(f"{name}-cpu")
+        if found:
+            facts.append(Fact(f"package {name}", True, found, ""))
+        else:
             facts.append(Fact(f"package {name}", None if advice else False, "not installed", advice))
     return facts
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
