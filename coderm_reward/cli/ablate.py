@@ -159,9 +159,14 @@ def ablate(
     groups = _groups(records, truth, only)
     _check_outputs((scored, truth), csv, report)
     try:
-        with stoppable(), progress_bar() as progress:
+        with stoppable() as check, progress_bar() as progress:
             bar = progress.add_task("ablating", total=steps(settings))
-            result = run_ablation(groups, settings, lambda done: progress.advance(bar, done))
+
+            def advance(done: int) -> None:
+                check()
+                progress.advance(bar, done)
+
+            result = run_ablation(groups, settings, advance)
     except StoppedError as stop:
         note(f"stopped by {stop}; nothing was written")
         raise typer.Exit(stop.exit_code) from None

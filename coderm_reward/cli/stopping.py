@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar
@@ -47,15 +47,25 @@ async def until_stopped(work: Coroutine[Any, Any, _T]) -> _T:
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
-    """Within it, SIGINT and SIGTERM raise StoppedError: for work that is no coroutine."""
+def stoppable() -> Iterator[Callable[[], None]]:
+    """Within it, SIGINT and SIGTERM raise StoppedError: for work that is no coroutine.
+
+    What it gives is to be called now and then: it raises what was lost, because the signal came in a place
+    that lets no exception through, such as a finaliser.
+    """
+    told: list[int] = []
 
     def stop(number: int, _frame: FrameType | None) -> None:
+        told.append(number)
         raise StoppedError(number)
+
+    def check() -> None:
+        if told:
+            raise StoppedError(told[0])
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield check
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
