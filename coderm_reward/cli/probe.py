@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -28,10 +28,9 @@ from coderm_reward.cli.probe_inputs import (
     stoppable,
     training_set,
 )
-from coderm_reward.data.json_rows import json_text
 from coderm_reward.data.pass_rates import count_pass_rates, read_prompts
 from coderm_reward.data.truth import read_truth
-from coderm_reward.data.writers import PREFIX, check_place, write_file
+from coderm_reward.data.writers import PREFIX, check_place, write_file, write_json_rows
 from coderm_reward.errors import InputError
 
 __all__ = ["probe"]
@@ -66,7 +65,7 @@ def prompts(
     rows = count_pass_rates(records, read_truth(truth, records) if truth is not None else None)
     if not rows:
         raise InputError(f"No rollout of {scored} has a reward with evidence; score it with tests that fit.")
-    write_file(out_file, _lines([row.columns for row in rows]))
+    write_json_rows(out_file, (row.columns for row in rows))
     by = "the truth" if truth is not None else "their own rewards (coderm_acc), which tests can get wrong"
     note(f"wrote {len(rows)} prompts to {out_file}; what passed was decided by {by}")
 
@@ -158,13 +157,9 @@ def predict(
             {**row.columns, f"{PREFIX}pass_rate": one.pass_rate, f"{PREFIX}pass_rate_std": one.std}
             for row, one in zip(rows, found, strict=True)
         ]
-        write_file(out_file, _lines(said))
+        write_json_rows(out_file, said)
     mean = sum(one.pass_rate for one in found) / len(found)
     note(f"wrote {len(rows)} forecasts to {out_file}; their mean pass rate is {mean:.3f}")
 
 
 probe.command()(evaluate)
-
-
-def _lines(rows: list[dict[str, Any]]) -> bytes:
-    return b"".join(json_text(row).encode("utf-8") + b"\n" for row in rows)

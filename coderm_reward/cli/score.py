@@ -247,7 +247,8 @@ def score(
     kept_in = settings.generation.store
     others += [] if tests or kept_in == "memory" else [Path(kept_in)]
     others += [] if settings.budget.history == "memory" else [Path(settings.budget.history)]
-    check_distinct([*dumps, *(tests or []), *([config] if config else [])], outs, others)
+    given = [Path(file) for file in (config, settings.budget.probe) if file is not None]
+    check_distinct([*dumps, *(tests or []), *given], outs, others)
     records = RunRecords(outs[0], resume=resume, overwrite=overwrite)
     count = settings.budget.budget or settings.generation.responses
     written = ModelSource(settings.generation, count, model_named=model is not None)

@@ -124,7 +124,7 @@ def test_the_config_has_the_same_fields(folder: Path) -> None:
     [
         (["--allocator", "price"], "Allocator price splits a budget; give one with --budget"),
         (["--allocator", "best"], "choose one of uniform, greedy, price, sequential"),
-        (["--difficulty", "guess"], "choose one of constant, dataset, history, pilot"),
+        (["--difficulty", "guess"], "choose one of constant, dataset, history, pilot, probe"),
         (["--objective", "profit"], "choose one of best_of_n, advantage"),
         (["--budget", 4, "--allocator", "greedy", "--min-budget", 5], "raise budget or lower min_budget"),
         (["--budget", 4, "--allocator", "price", "--max-budget", 3], "raise max_budget or lower budget"),
@@ -133,6 +133,8 @@ def test_the_config_has_the_same_fields(folder: Path) -> None:
             "for estimator pilot: the setting pilot",
         ),
         (["--difficulty", "dataset"], "--map pass_rate=COLUMN"),
+        (["--difficulty", "probe"], "Estimator probe needs a trained probe; name its file with --probe"),
+        (["--difficulty", "probe", "--probe", "tests.jsonl"], "tests.jsonl is not a difficulty probe"),
         (
             ["--difficulty", "history", "--history", "tests.jsonl"],
             "written over or into the input tests.jsonl",

@@ -35,6 +35,7 @@ from coderm_reward.budget.probe.file import TrainingSettings, encode_probe
 from coderm_reward.budget.probe.reading import HiddenStateReader, read_hidden_states
 from coderm_reward.budget.probe.training import TrainingSet, train_probe
 from coderm_reward.cli import main
+from coderm_reward.data.records import read_records
 from coderm_reward.errors import ConfigError, InputError
 from coderm_reward.types import Problem
 
@@ -254,6 +255,41 @@ def test_no_memory_for_a_batch_halves_it(model: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(HiddenStateReader, "_forward", starved)
     np.testing.assert_allclose(states_of(reader, TEXTS), whole, atol=1e-4)
     assert max(sizes) == 40
+
+
+def test_score_plans_by_what_a_probe_says(model: Path, tmp_path: Path) -> None:
+    def write(name: str, *rows: object) -> None:
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def fenced(code: str) -> str:
+        return f"```python\n{code}\n```"
+
+    asked = {f"Write `f(x)`, which adds {i}.": f"def f(x):\n    return x + {i}" for i in range(4)}
+    write("dump.jsonl", *({"prompt": text, "response": fenced(code)} for text, code in asked.items()))
+    tests = [
+        "import unittest\n\nclass TestF(unittest.TestCase):\n    def test_it(self):\n"
+        f"        self.assertEqual(f({x}), {x})"
+        for x in range(6)
+    ]
+    write("tests.jsonl", *({"prompt": text, "responses": [fenced(test) for test in tests]} for text in asked))
+    (tmp_path / "p.safetensors").write_bytes(encode_probe(trained(model)))
+    budget = ["--budget", "3", "--allocator", "greedy", "--difficulty", "probe", "--probe", "p.safetensors"]
+    done = subprocess.run(
+        [*COMMAND, "score", "dump.jsonl", "--tests", "tests.jsonl", *budget, "--out", "o.jsonl"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    records = list(read_records(tmp_path / "o.groups.jsonl"))
+    estimator = ProbeEstimator.load(tmp_path / "p.safetensors", device="cpu")
+    for record in records:
+        said = estimator.estimate(Problem(record.prompt_hash, record.question))
+        assert record.budget.difficulty.source == "probe"
+        assert record.budget.difficulty.pass_rate == pytest.approx(said.pass_rate, abs=0.02)
+        assert record.budget.difficulty.std > 0
+    assert sum(record.budget.planned for record in records) == 3 * len(asked)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from coderm_reward.budget import make_estimator
+from coderm_reward.budget.probe import ProbeEstimator
 from coderm_reward.budget.probe.file import (
     FORMAT_VERSION,
     Probe,
@@ -18,7 +20,10 @@ from coderm_reward.budget.probe.file import (
     encode_probe,
     load_probe,
 )
+from coderm_reward.budget.probe.reading import text_key
+from coderm_reward.config import BudgetConfig
 from coderm_reward.errors import ConfigError, InputError
+from coderm_reward.protocols import PreparingEstimator
 
 KEY = "coderm_reward.difficulty_probe"
 
@@ -54,14 +59,22 @@ def test_the_deviation_is_the_spread_of_the_largest(probe: Probe) -> None:
 
 
 def test_it_knows_what_it_was_trained_on(probe: Probe) -> None:
-    from coderm_reward.budget.probe.reading import text_key
-
     assert [probe.has_seen(text_key(text)) for text in ("one", "three", "four", "")] == [
         True,
         True,
         False,
         False,
     ]
+
+
+def test_the_settings_name_its_file(probe: Probe, tmp_path: Path) -> None:
+    (tmp_path / "p").write_bytes(encode_probe(probe))
+    made = make_estimator(BudgetConfig(difficulty="probe", probe=str(tmp_path / "p")))
+    assert isinstance(made, ProbeEstimator)
+    assert isinstance(made, PreparingEstimator)
+    assert made.probe.facts == probe.facts
+    with pytest.raises(ConfigError, match="--probe"):
+        make_estimator(BudgetConfig(difficulty="probe"))
 
 
 def changed(probe: Probe, **facts: object) -> bytes:
@@ -89,13 +102,13 @@ BAD: dict[str, tuple[Callable[[Probe], bytes], str]] = {
         "is damaged",
     ),
     "not finite": (
-        lambda probe: changed(msgspec_replace(probe, "scale", np.full(6, np.nan, dtype=np.float32))),
+        lambda probe: changed(with_tensor(probe, "scale", np.full(6, np.nan, dtype=np.float32))),
         "is damaged",
     ),
 }
 
 
-def msgspec_replace(probe: Probe, name: str, value: np.ndarray) -> Probe:
+def with_tensor(probe: Probe, name: str, value: np.ndarray) -> Probe:
     return Probe(**{**vars(probe), name: value})
 
 
