@@ -49,7 +49,7 @@ def one_method_each(asserts: Sequence[str]) -> str:
 
 
 def convert(data: Path, out: Path) -> None:
-    """Write the five files."""
+    """Write the files listed above."""
     codegen = data / "humaneval-codegen16b"
     problems = {row["task_id"]: row for row in read(codegen / "problems.jsonl.gz")}
     out.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The command line: `coderm-reward score | generate | evaluate | ablate | report | doctor`."""
+"""The command line: `coderm-reward score | generate | evaluate | ablate | probe | report | doctor`."""
 
 from __future__ import annotations
 

@@ -73,6 +73,10 @@ def test_files_are_joined_by_task(tmp_path: Path) -> None:
         "        assert f(2)",
     ]
     assert read(out / "calibrated_tests.jsonl") == [{"task_id": "A", "responses": ["t"]}]
+    assert read(out / "prompts.jsonl") == [
+        {"task_id": "A", "prompt": "a?", "pass_rate": 1.0, "n": 1},
+        {"task_id": "B", "prompt": "b?", "pass_rate": 0.0, "n": 1},
+    ]
 
 
 def test_missing_data_ends_in_one_sentence(tmp_path: Path) -> None:
