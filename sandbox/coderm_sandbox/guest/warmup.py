@@ -44,7 +44,8 @@ def _messages() -> list[list[Any]]:
     for n in range(2 * _ROUNDS):
         for value in _values(100 * n):
             messages.append(["q", "call", [["h", n % 2], "", value], [], [], 0, None])
-        messages.append(["ahead", [["fg"[n % 2], [n, "a", ["l", 1, 2], ["t", 1.5], ["d", "a", None]]]]])
+    calls = [["fg"[n % 2], [n, "a", ["l", 1, 2], ["t", 1.5], ["d", "a", None]]] for n in range(_ROUNDS)]
+    messages += [["ahead", calls]] * 2  # a look through all memory comes after each
     return messages
 
 
