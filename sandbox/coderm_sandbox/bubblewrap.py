@@ -73,7 +73,7 @@ def bubblewrap_launch(bwrap: str, python: Interpreter, limits: Limits, as_root: 
         arguments += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
         arguments += ["--unshare-user", "--uid", "1000", "--gid", "1000"]
-    arguments += ["--hostname", "sandbox"]
+    arguments += ["--hostname", "sandbox", "--perms", "0755", "--dir", "/usr"]  # as in _interpreter_mounts
     for folder in (*SYSTEM_FOLDERS, *SYSTEM_FILES):
         arguments += ["--ro-bind-try", folder, folder]
     arguments += ["--proc", "/proc", "--perms", "0755", "--tmpfs", "/dev"]
