@@ -19,10 +19,13 @@ def is_audited(solution: str, share: float) -> bool:
 
 
 def disagreements(fast: Mapping[int, TestResult], strict: Mapping[int, TestResult]) -> int:
-    """How many methods have another outcome in a process of their own than on the fast way."""
-    count = 0
-    for index, result in strict.items():
-        for name, outcome in result.methods.items():
-            other = fast[index].methods[name]
-            count += outcome is not other and not {outcome, other} & _OF_THE_MACHINE
-    return count
+    """How many methods and votes have another outcome in a process of their own than on the fast way."""
+    return sum(
+        one is not other and not {one, other} & _OF_THE_MACHINE
+        for index, result in strict.items()
+        for one, other in zip(_outcomes(result), _outcomes(fast[index]), strict=True)
+    )
+
+
+def _outcomes(result: TestResult) -> list[Outcome]:
+    return [*result.methods.values(), *(vote for votes in result.votes.values() for vote in votes)]

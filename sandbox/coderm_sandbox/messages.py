@@ -8,7 +8,7 @@ from typing import Any
 from coderm_sandbox.guest import wire
 from coderm_sandbox.types import MAX_SOURCE_BYTES, Inspection, Outcome, Test, TestResult, class_outcome
 
-__all__ = ["batch", "inspection", "request", "result", "uniform"]
+__all__ = ["batch", "inspection", "lacks_evidence", "request", "result", "uniform"]
 
 BYTES_PER_REQUEST = 2 * MAX_SOURCE_BYTES
 
@@ -26,19 +26,35 @@ def batch(tests: Sequence[Test], pending: Sequence[int]) -> list[int]:
     return batch
 
 
-def request(test: Test) -> dict[str, Any]:
-    """What the worker is told of a test: its source and the methods to run, each once."""
+def request(test: Test, votes: bool = False) -> dict[str, Any]:
+    """What the worker is told of a test: source, methods to run, each once, and whether assertions vote."""
     methods = [name for name in dict.fromkeys(test.methods) if name not in test.skipped]
-    return {"s": test.source, "c": test.class_name, "m": methods}
+    return {"s": test.source, "c": test.class_name, "m": methods, "v": votes or bool(test.votes)}
 
 
 def uniform(test: Test, outcome: Outcome, detail: str) -> TestResult:
     """The result of a test all of whose methods that count have the same outcome."""
     methods = {n: Outcome.INVALID_TEST if n in test.skipped else outcome for n in test.methods}
-    return TestResult(class_outcome(list(methods.values())), methods, detail=detail)
+    votes = _votes(test, methods, {}, None)
+    return TestResult(class_outcome(list(methods.values())), methods, detail=detail, votes=votes)
 
 
-def result(test: Test, answer: dict[str, Any]) -> TestResult:
+def _votes(
+    test: Test, methods: dict[str, Outcome], said: dict[str, Any], unreached: Outcome | None
+) -> dict[str, tuple[Outcome, ...]]:
+    """The votes of a test; what nobody said is `unreached`, or else the outcome of its method."""
+    found = {}
+    for name, count in zip(test.methods, test.votes, strict=False):
+        rest = methods[name] if unreached is None else unreached
+        given = said.get(name, [])
+        if len(given) != count:
+            given = [methods[name].value] * count
+        found[name] = tuple(rest if vote is None else Outcome(vote) for vote in given)
+    return found
+
+
+def result(test: Test, answer: dict[str, Any], unreached: Outcome | None = None) -> TestResult:
+    """The result that a worker's answer stands for; see `_votes`."""
     ran = {name: Outcome(outcome) for name, outcome in answer["outcomes"].items()}
     methods = {name: ran.get(name, Outcome.INVALID_TEST) for name in test.methods}
     fixture = Outcome(answer["fixture"]) if answer["fixture"] else None
@@ -49,7 +65,14 @@ def result(test: Test, answer: dict[str, Any]) -> TestResult:
         judge=str(answer["j"]),
         detail=str(answer["d"]),
         assumed=int(answer["assumed"]),
+        votes=_votes(test, methods, answer.get("v", {}), unreached),
     )
+
+
+def lacks_evidence(result: TestResult) -> bool:
+    """Whether nothing is known about one of its methods or votes."""
+    votes = (vote for found in result.votes.values() for vote in found)
+    return Outcome.UNKNOWN in result.methods.values() or Outcome.UNKNOWN in votes
 
 
 def inspection(answer: dict[str, Any]) -> Inspection:
@@ -59,4 +82,5 @@ def inspection(answer: dict[str, Any]) -> Inspection:
         reason=str(answer["why"]),
         methods=tuple(str(name) for name in answer["methods"]),
         skipped=tuple(str(name) for name in answer["skipped"]),
+        votes=tuple(int(count) for count in answer["votes"]),
     )

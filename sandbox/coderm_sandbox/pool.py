@@ -163,7 +163,7 @@ class SandboxPool:
 
     @contextlib.asynccontextmanager
     async def _exchange(
-        self, op: str, tests: Sequence[Test], *, numpy: bool = False, **fields: Any
+        self, op: str, tests: Sequence[Test], *, numpy: bool = False, votes: bool = False, **fields: Any
     ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
         """The answers of a worker that is ours for as long."""
         if self._launch is None:
@@ -171,7 +171,7 @@ class SandboxPool:
         place = await self._idle.get()
         try:
             worker = await self._worker(place, numpy)
-            requests = [messages.request(test) for test in tests]
+            requests = [messages.request(test, votes) for test in tests]
             async with contextlib.aclosing(worker.exchange(op, requests, self.limits, **fields)) as answers:
                 yield answers
         finally:
@@ -191,7 +191,7 @@ class SandboxPool:
         results, lost, again, fast = await self._run_tests(job, range(len(job.tests)))
         if fast and is_audited(job.solution, self._audit_share):
             await self._audit(job, sorted(fast), results)
-        unknown = [i for i, result in results.items() if Outcome.UNKNOWN in result.methods.values()]
+        unknown = [i for i, result in results.items() if messages.lacks_evidence(result)]
         starved = [i for i in unknown if i not in lost]
         if starved:
             for worker in self._workers:  # their cores are not theirs alone: the kernel finds others
@@ -221,6 +221,7 @@ class SandboxPool:
         Returns the results, and which of them were lost with their worker, had a second chance, and
         were reached on the fast way.
         """
+        unsettled: dict[int, dict[str, Any]] = {}
         numpy = any("numpy" in text for text in (job.solution, *(job.tests[i].source for i in indices)))
         fast: set[int] = set()
         results: dict[int, TestResult] = {}
@@ -244,11 +245,15 @@ class SandboxPool:
                     async for answer in answers:
                         index = batch[answer["i"]]
                         results[index] = messages.result(job.tests[index], answer)
+                        unsettled[index] = answer
                         if answer["f"]:
                             fast.add(index)
                 if len(results) == before:
                     raise WorkerDiedError("a sandbox worker had to be replaced before its first verdict")
             except WorkerDiedError as error:
+                for i, answer in unsettled.items():
+                    if answer.get("more"):  # its soft run is lost
+                        results[i] = messages.result(job.tests[i], answer, unreached=Outcome.UNKNOWN)
                 suspect = next((i for i in batch if i not in results), batch[-1])
                 deaths[suspect] += 1
                 self.stats.retried += 1
@@ -262,17 +267,20 @@ class SandboxPool:
                 _log.warning("%s; tests of its job without a verdict now: %d", error, len(given_up))
         return results, lost, set(deaths), fast
 
-    async def inspect(self, tests: Sequence[Test]) -> list[Inspection]:
+    async def inspect(self, tests: Sequence[Test], *, votes: bool = False) -> list[Inspection]:
         """Say of each test, without any solution, whether it is one and which methods it has.
+
+        Args:
+            votes: say as well how many assertions of each method vote (see Test).
 
         Raises:
             WorkerDiedError: no worker can be had any more; a test is not to blame for that.
         """
         chunks = [tests[i : i + _TESTS_PER_INSPECTION] for i in range(0, len(tests), _TESTS_PER_INSPECTION)]
-        inspected = await asyncio.gather(*(self._inspect_chunk(chunk) for chunk in chunks))
+        inspected = await asyncio.gather(*(self._inspect_chunk(chunk, votes) for chunk in chunks))
         return [inspection for chunk in inspected for inspection in chunk]
 
-    async def _inspect_chunk(self, tests: Sequence[Test]) -> list[Inspection]:
+    async def _inspect_chunk(self, tests: Sequence[Test], votes: bool) -> list[Inspection]:
         found: list[Inspection] = []
         failures = 0
         while len(found) < len(tests):
@@ -282,7 +290,7 @@ class SandboxPool:
                 found.append(Inspection(False, "is longer than the sandbox accepts"))
                 continue
             why = ""
-            async with self._exchange("inspect", batch) as answers:
+            async with self._exchange("inspect", batch, votes=votes) as answers:
                 try:
                     async for answer in answers:
                         if answer.get("starved"):

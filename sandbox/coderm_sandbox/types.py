@@ -109,6 +109,9 @@ class Test:
 
     `methods` are the `Class.method` names to run, in order, as Inspection gives them; `skipped`
     are those of them that the test itself skips.
+
+    With `votes`, the number of votes of each method as Inspection gives them, every assertion votes and a
+    method goes on after one that failed. Methods and class still come out as without.
     """
 
     __test__ = False
@@ -117,6 +120,11 @@ class Test:
     class_name: str | None = None
     methods: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    votes: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.votes and (len(self.votes) != len(self.methods) or min(self.votes) < 1):
+            raise ValueError("votes must be one positive number for each method")
 
 
 @dataclass(frozen=True)
@@ -135,6 +143,8 @@ class Inspection:
     reason: str = ""
     methods: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    votes: tuple[int, ...] = ()
+    """How many assertions of each method vote, at least 1, if that was asked for."""
 
 
 @dataclass(frozen=True)
@@ -156,3 +166,5 @@ class TestResult:
     """Methods given TIMEOUT without being run (Limits.hang_limit)."""
     retried: bool = False
     """Whether it was run once more, after a worker died under it or the machine starved it."""
+    votes: dict[str, tuple[Outcome, ...]] = field(default_factory=dict)
+    """Of a test whose assertions vote: what each of them said, by method, in the order of the text."""

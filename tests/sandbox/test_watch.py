@@ -74,6 +74,25 @@ def test_times_out_at_the_timeout(machine: Machine) -> None:
     assert 1.0 <= machine.now < 1.3
 
 
+def test_votes_do_not_stop_the_clock_and_are_heard_before_it_ends(machine: Machine) -> None:
+    heard = 0
+    machine.say(k="v", p=0)
+    while (end := machine.watch.next()).kind == "message":
+        assert end.message["k"] == "v"
+        heard += 1
+        machine.say(k="v", p=heard)  # there is always another one
+    assert end.kind == "timeout"
+    assert 1.0 <= machine.now < 1.3
+    assert heard > 5
+
+
+def test_what_ends_a_method_counts_before_the_clock(machine: Machine) -> None:
+    machine.say(k="v", p=0)
+    machine.say(k="m", n="T.a")
+    assert [machine.watch.next().message["k"] for _ in range(2)] == ["v", "m"]
+    assert machine.now == 0.0
+
+
 def test_gives_back_what_was_waited(machine: Machine) -> None:
     machine.share = 0.5
     assert machine.watch.next().kind == "timeout"

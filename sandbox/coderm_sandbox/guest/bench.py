@@ -27,7 +27,11 @@ class Bench:
     """The process of the judges: one solution after another, as long as nothing is left of any of them."""
 
     def __init__(
-        self, orders: socket.socket, reports: Reports, known: dict[str, TextReading], limits: dict[str, Any]
+        self,
+        orders: socket.socket,
+        reports: Reports,
+        known: dict[tuple[str, bool], TextReading],
+        limits: dict[str, Any],
     ) -> None:
         self._orders = orders
         self._reports = reports
@@ -44,7 +48,7 @@ class Bench:
             elif order["op"] == "rest":
                 self._let_go()
             elif order["op"] == "inspect":
-                self._in_a_fork(partial(self._inspect, order["s"], order["c"]))
+                self._in_a_fork(partial(self._inspect, order["s"], order["c"], order["v"]))
             elif order["own"]:
                 self._in_a_fork(partial(self._run, order))
             else:
@@ -76,10 +80,10 @@ class Bench:
 
     def _test(self, test: dict[str, Any]) -> JudgedTest:
         """A test from its order, which brings what is known of the text the first time."""
-        source = test["s"]
+        judged = JudgedTest(test["s"], test["c"], test["m"], soft=test["v"])
         if test["read"] is not None:
-            self._readings[source] = TextReading.unpacked(test["read"])
-        return JudgedTest(source, test["c"], test["m"], self._readings.get(source, TextReading()))
+            self._readings[judged.text] = TextReading.unpacked(test["read"])
+        return judged._replace(reading=self._readings.get(judged.text, TextReading()))
 
     def _in_a_fork(self, work: Callable[[], None]) -> None:
         pid = os.fork()
@@ -93,10 +97,10 @@ class Bench:
             os._exit(OUR_FAILURE)
         os._exit(0)
 
-    def _inspect(self, source: str, class_name: str | None) -> None:
+    def _inspect(self, source: str, class_name: str | None, votes: bool) -> None:
         limit_cpu(self._limits, 1)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        self._reports.tell({"k": "inspected", **inspect_test(source, class_name)})
+        self._reports.tell({"k": "inspected", **inspect_test(source, class_name, votes)})
 
     def _run(self, order: dict[str, Any]) -> None:
         judge = self._judge
@@ -109,7 +113,7 @@ class Bench:
         for index in range(order["first"], order["last"]):
             test = self._tests[index]
             keys = test.methods[order["start"] if index == order["first"] else 0 :]
-            if not judge.run(test, keys, order["fork"]):
+            if not judge.run(test, keys, order["fork"], order["soft"]):
                 break
         judge.report_failure()
 
@@ -125,7 +129,7 @@ def bench_main(
     orders: socket.socket,
     reports: socket.socket,
     bell: int,
-    known: dict[str, TextReading],
+    known: dict[tuple[str, bool], TextReading],
     limits: dict[str, Any],
     home: str,
 ) -> None:

@@ -16,7 +16,9 @@ import unittest
 from typing import Any
 
 from . import guard
+from .judgedtest import REMEMBERED_CHARACTERS, read_text
 from .runner import TEST_MODULE, test_classes
+from .sites import vote_counts
 from .solution import SOLUTION_MODULES, describe
 
 __all__ = ["inspect_test"]
@@ -107,11 +109,14 @@ def _methods_of_classes(classes: list[type]) -> tuple[list[str], list[str]]:
     return methods, skipped
 
 
-def inspect_test(source: str, class_name: str | None) -> dict[str, Any]:
-    """Return {ok, why, methods, skipped} for one test text; runs its module level, no method."""
+def inspect_test(source: str, class_name: str | None, votes: bool = False) -> dict[str, Any]:
+    """Return {ok, why, methods, skipped, votes} for one test text; runs its module level, no method.
+
+    `votes` asks how many votes each method has where its assertions vote; else there are none.
+    """
 
     def no(why: str) -> dict[str, Any]:
-        return {"ok": False, "why": why, "methods": [], "skipped": []}
+        return {"ok": False, "why": why, "methods": [], "skipped": [], "votes": []}
 
     try:
         tree = ast.parse(source)
@@ -139,4 +144,10 @@ def inspect_test(source: str, class_name: str | None) -> dict[str, Any]:
         return no("has no test method")
     if len(skipped) == len(methods):
         return no("skips all its test methods")
-    return {"ok": True, "why": "", "methods": methods, "skipped": skipped}
+    counts = _vote_counts(source, methods) if votes else []
+    return {"ok": True, "why": "", "methods": methods, "skipped": skipped, "votes": counts}
+
+
+def _vote_counts(source: str, methods: list[str]) -> list[int]:
+    reading = read_text(source, soft=True) if len(source) <= REMEMBERED_CHARACTERS else None
+    return vote_counts({} if reading is None else reading.sites, methods)

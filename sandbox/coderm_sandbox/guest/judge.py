@@ -179,7 +179,7 @@ class Judge:
         if self._failure is not None:
             self._reports.tell({"k": self._failure[0], "d": self._failure[1]}, ring=True)
 
-    def run(self, test: JudgedTest, keys: list[str], fork: bool) -> bool:
+    def run(self, test: JudgedTest, keys: list[str], fork: bool, soft: bool) -> bool:
         """Judge one test; False if the player is of no use any more."""
         self._flooded = self._printed = self._sink.exceeded = False
         self._sink.count = 0
@@ -189,12 +189,12 @@ class Judge:
             if test.reading.inline:
                 self._run_inline(test, keys)
             else:
-                self._run_apart(test, keys, fork)
+                self._run_apart(test, keys, fork, soft)
         except BaseException as error:  # noqa: BLE001  (no exception of a player's ends the judge)
             self._fail(error)
         return self._failure is None
 
-    def _run_apart(self, test: JudgedTest, keys: list[str], fork: bool) -> None:
+    def _run_apart(self, test: JudgedTest, keys: list[str], fork: bool, soft: bool) -> None:
         if fork:
             self._player_fork()
         streams = sys.stdin, sys.stdout, sys.stderr
@@ -227,7 +227,8 @@ class Judge:
         except BaseException as error:  # noqa: BLE001  (the solution's, for one of its names)
             self._told({"k": "done", "fixture": ("error", describe(error))})
         else:
-            runner.run_methods(code, test.class_name, keys, bound, around, self._told)
+            votes = runner.Votes(test.reading.sites, soft) if test.reading.sites else None
+            runner.run_methods(code, test.class_name, keys, bound, around, self._told, votes)
         sys.stdin, sys.stdout, sys.stderr = streams
         if fork:
             self._player_bye()

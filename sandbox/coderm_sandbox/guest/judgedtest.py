@@ -11,13 +11,16 @@ from typing import NamedTuple
 
 from .ahead import KnownCall, calls_in
 from .modes import inline_reason
+from .sites import Site, soften, vote_counts
 from .solution import names_in
 from .traceless import test_is_traceless
 
-__all__ = ["REMEMBERED", "JudgedTest", "TextReading", "read_text"]
+__all__ = ["REMEMBERED", "REMEMBERED_CHARACTERS", "JudgedTest", "TextReading", "read_text"]
 
 REMEMBERED = 1024
 """Test texts of which the reading is kept."""
+REMEMBERED_CHARACTERS = 1 << 16
+"""Longer tests are compiled in the process that runs them, at its cost, and have one vote per method."""
 
 
 class TextReading(NamedTuple):
@@ -30,18 +33,22 @@ class TextReading(NamedTuple):
     """What it is known to ask of the solution."""
     inline: bool = False
     traceless: bool = False
+    sites: dict[str, tuple[Site, ...]] = {}  # noqa: RUF012  (never changed)
+    """Where its methods vote, if `code` tells a recorder of it (sites.py)."""
 
     def packed(self) -> str:
         """This as text, for another process of ours."""
         calls = [(call.name, json.dumps(call.arguments), call.key) for call in self.calls]
-        return base64.b64encode(marshal.dumps((*self[:2], calls, *self[3:]))).decode("ascii")
+        sites = {key: [tuple(site) for site in found] for key, found in self.sites.items()}
+        return base64.b64encode(marshal.dumps((*self[:2], calls, *self[3:5], sites))).decode("ascii")
 
     @classmethod
     def unpacked(cls, text: str) -> TextReading:
         """The reading of its text, which must be ours: it holds code."""
-        code, names, calls, inline, traceless = marshal.loads(base64.b64decode(text))
+        code, names, calls, inline, traceless, sites = marshal.loads(base64.b64decode(text))
         known = tuple(KnownCall(name, json.loads(arguments), key) for name, arguments, key in calls)
-        return cls(code, names, known, inline, traceless)
+        found = {key: tuple(Site(*site) for site in some) for key, some in sites.items()}
+        return cls(code, names, known, inline, traceless, found)
 
 
 class JudgedTest(NamedTuple):
@@ -51,10 +58,24 @@ class JudgedTest(NamedTuple):
     class_name: str | None
     methods: list[str]
     reading: TextReading = TextReading()
+    soft: bool = False
+    """Whether its assertions vote."""
+
+    @property
+    def text(self) -> tuple[str, bool]:
+        """What its reading depends on."""
+        return self.source, self.soft
+
+    def blank_votes(self) -> dict[str, list[str | None]]:
+        """A list as long as its votes for each of its methods, if its assertions vote."""
+        if not self.soft:
+            return {}
+        counts = vote_counts(self.reading.sites, self.methods)
+        return {key: [None] * count for key, count in zip(self.methods, counts, strict=True)}
 
 
-def read_text(source: str) -> TextReading | None:
-    """Read a test text; None if it does not parse."""
+def read_text(source: str, soft: bool = False) -> TextReading | None:
+    """Read a test text; None if it does not parse. `soft`: compile it so that its assertions are told."""
     try:
         tree = ast.parse(source)
         code = compile(tree, "<test>", "exec", dont_inherit=True)
@@ -62,4 +83,6 @@ def read_text(source: str) -> TextReading | None:
         return None
     inline = bool(inline_reason(tree))
     traceless = not inline and test_is_traceless(tree)
-    return TextReading(code, names_in(code), calls_in(tree), inline, traceless)
+    reading = TextReading(code, names_in(code), calls_in(tree), inline, traceless)
+    softened = soften(tree) if soft and not inline else None
+    return reading if softened is None else reading._replace(code=softened.code, sites=softened.sites)

@@ -1,9 +1,11 @@
 """The zygote of the judges: answers the supervisor, with judges that it forks and players that it asks for.
 
 Requests come one at a time over the control socket:
-  {"op": "run", "solution", "tests": [{"s": source, "c": class or null, "m": [methods]}], "limits", "strict"}
+  {"op": "run", "solution", "tests": [{"s": source, "c": class or null, "m": [methods], "v": whether its
+   assertions vote}], "limits", "strict"}
   {"op": "inspect", "tests", "limits"}
-Answers: {"a": [one object per test, in order]}, in as many frames as it takes, then {"end": true, "clean"};
+Answers: {"a": [one object per test, in order, then corrections of some, see softrun.py]}, in as many frames
+as it takes, then {"end": true, "clean"};
 {"alive": true} now and then where nothing else is sent for long. The players' zygote (playerzygote.py)
 serves this one, over a socket that the supervisor makes and hands over.
 """
@@ -19,10 +21,11 @@ from . import processes, wire
 from .bench import bench_main
 from .endings import OUR_FAILURE
 from .jobrun import JobRun
-from .judgedtest import REMEMBERED, JudgedTest, TextReading, read_text
+from .judgedtest import REMEMBERED, REMEMBERED_CHARACTERS, JudgedTest, TextReading, read_text
 from .pair import Pair
 from .playerzygote import RemotePlayer
 from .scratch import Scratch
+from .softrun import SoftRun
 from .watch import Reading, SupervisorGoneError, Watch
 
 __all__ = ["PRELOAD", "JudgeZygote", "warm"]
@@ -33,8 +36,6 @@ PRELOAD = (
 )
 """What tests import, beyond what we do: imported before the first fork."""
 _JOBS_PER_JUDGE = 256
-_REMEMBERED_CHARACTERS = 1 << 16
-"""Longer tests are compiled in the process that runs them, at its cost."""
 
 
 def _mode(tests: list[JudgedTest], may_be_hosted: bool) -> str:
@@ -47,7 +48,7 @@ def _mode(tests: list[JudgedTest], may_be_hosted: bool) -> str:
 class _Bench:
     """A forked process of judges and our ends of what it is connected with."""
 
-    def __init__(self, known: dict[str, TextReading], limits: dict[str, Any], home: str) -> None:
+    def __init__(self, known: dict[tuple[str, bool], TextReading], limits: dict[str, Any], home: str) -> None:
         self.limits = limits
         self.jobs = 0
         self.news = 0
@@ -81,7 +82,10 @@ class _Bench:
                 "solution": solution,
                 "stateless": stateless,
                 "tests": [
-                    {"s": test.source, "c": test.class_name, "m": test.methods, "read": self._news(test)}
+                    {
+                        **{"s": test.source, "c": test.class_name, "m": test.methods, "v": test.soft},
+                        "read": self._news(test),
+                    }
                     for test in tests
                 ],
             }
@@ -91,9 +95,9 @@ class _Bench:
 
     def _news(self, test: JudgedTest) -> str | None:
         """What we know of a text, for a process that has not been told yet."""
-        if test.reading.code is None or test.source in self._told:
+        if test.reading.code is None or test.text in self._told:
             return None
-        self._told.add(test.source)
+        self._told.add(test.text)
         self.news += 1
         return test.reading.packed()
 
@@ -109,7 +113,7 @@ class JudgeZygote:
     def __init__(self, control: socket.socket, scratch: Scratch) -> None:
         self._control = control
         self._scratch = scratch
-        self._known: dict[str, TextReading] = {}
+        self._known: dict[tuple[str, bool], TextReading] = {}
         self._base_rss = self._enough = 0
         self._answers: list[dict[str, Any]] = []
         self._bench: _Bench | None = None
@@ -134,15 +138,16 @@ class JudgeZygote:
                 return
 
     def _test(self, test: dict[str, Any]) -> JudgedTest:
-        source, reading = test["s"], TextReading()
-        if len(source) <= _REMEMBERED_CHARACTERS:
-            known = self._known.get(source) or read_text(source)
-            if known is None:  # no test at all
-                return JudgedTest(source, test["c"], [])
-            reading = self._known[source] = known
-            while len(self._known) > REMEMBERED:
-                del self._known[next(iter(self._known))]
-        return JudgedTest(source, test["c"], test["m"], reading)
+        judged = JudgedTest(test["s"], test["c"], test["m"], soft=test["v"])
+        if len(judged.source) > REMEMBERED_CHARACTERS:
+            return judged
+        known = self._known.get(judged.text) or read_text(*judged.text)
+        if known is None:  # no test at all
+            return judged._replace(methods=[])
+        self._known[judged.text] = known
+        while len(self._known) > REMEMBERED:
+            del self._known[next(iter(self._known))]
+        return judged._replace(reading=known)
 
     def _send(self, message: dict[str, Any]) -> None:
         if "alive" in message:
@@ -162,10 +167,19 @@ class JudgeZygote:
         self._base_rss, self._enough = processes.own_rss(), request["limits"]["memory_mb"] << 20
         inspecting = request["op"] == "inspect"
         if inspecting:
-            tests = [JudgedTest(t["s"], t["c"], []) for t in request["tests"]]
+            tests = [JudgedTest(t["s"], t["c"], [], soft=t["v"]) for t in request["tests"]]
         else:
             tests = [self._test(test) for test in request["tests"]]
-        run = JobRun(request, tests, self._send)
+        softly = SoftRun(tests, self._send)
+        run = JobRun(request, tests, softly.take)
+        clean = self._drive(run, request, tests)
+        again = softly.tests()
+        if clean and again:
+            clean = self._drive(JobRun(request, again, softly.correct, before=run), request, again)
+        return clean
+
+    def _drive(self, run: JobRun, request: dict[str, Any], tests: list[JudgedTest]) -> bool:
+        inspecting = request["op"] == "inspect"
         clean = True
         while clean and not run.finished():
             pair = self._start(request, tests, inspecting, run)

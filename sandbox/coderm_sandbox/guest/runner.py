@@ -9,16 +9,19 @@ from __future__ import annotations
 import sys
 import types
 import unittest
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .channel import PlayerLostError
+from .recorder import Recorder
+from .sites import RECORDER, Site
 from .solution import describe
 
 __all__ = [
     "FRAMES",
     "TEST_MODULE",
     "Surroundings",
+    "Votes",
     "raised_in_solution",
     "run_methods",
     "test_classes",
@@ -47,6 +50,13 @@ class Surroundings(NamedTuple):
     """Whether the solution's process is gone or does not keep to the protocol: no verdict then."""
 
 
+class Votes(NamedTuple):
+    """Where the methods of a text vote, and whether they go on after a failed assertion."""
+
+    sites: Mapping[str, Sequence[Site]]
+    soft: bool
+
+
 def raised_in_solution(error: BaseException, traceback: Any) -> bool:
     """Whether the innermost frame of a traceback is the solution's (judging inline)."""
     while traceback is not None and traceback.tb_next is not None:
@@ -54,11 +64,26 @@ def raised_in_solution(error: BaseException, traceback: Any) -> bool:
     return traceback is not None and traceback.tb_frame.f_code.co_filename == "<solution>"
 
 
+def _failure_of(test: Any) -> Any:
+    """The class of the exceptions that are failed assertions of this test."""
+    return getattr(test, "failureException", AssertionError)
+
+
+def _outcome_of(error: BaseException, traceback: Any, failure: Any, around: Surroundings) -> str:
+    if isinstance(error, MemoryError):
+        return "memory"
+    failed = isinstance(error, failure) and not around.from_solution(error, traceback)
+    return "fail" if failed else "error"
+
+
 class _Result(unittest.TestResult):
     """Reports each method as it ends; formats no traceback (that costs more than most tests)."""
 
-    def __init__(self, report: Report, keys: dict[int, str], around: Surroundings) -> None:
+    def __init__(
+        self, report: Report, keys: dict[int, str], around: Surroundings, recorder: Recorder | None
+    ) -> None:
         super().__init__()
+        self._recorder = recorder
         self._report = report
         self._keys = keys
         self._around = around
@@ -69,6 +94,8 @@ class _Result(unittest.TestResult):
 
     def startTest(self, test: Any) -> None:
         self._found = None
+        if self._recorder is not None:
+            self._recorder.begin(self._keys[id(test)], _failure_of(test))
 
     def _note(self, outcome: str, detail: str = "") -> None:
         if self._found is None or self._found[0] == "pass":
@@ -76,12 +103,9 @@ class _Result(unittest.TestResult):
 
     def _note_error(self, test: Any, err: Frame, fallback: str | None = None) -> None:
         _, error, traceback = err
-        outcome = fallback
-        if isinstance(error, MemoryError):
-            outcome = "memory"
-        elif outcome is None:
-            failed = isinstance(error, getattr(test, "failureException", AssertionError))
-            outcome = "fail" if failed and not self._around.from_solution(error, traceback) else "error"
+        outcome = _outcome_of(error, traceback, _failure_of(test), self._around)
+        if fallback is not None and outcome != "memory":
+            outcome = fallback
         if id(test) in self._keys:
             self._note(outcome, describe(error))
         else:  # setUpClass, setUpModule or a tearDown of these: unittest hands in a stand-in
@@ -119,6 +143,8 @@ class _Result(unittest.TestResult):
         outcome, detail = self._found or ("error", "ended without an outcome")
         if self._around.exceeded():
             outcome, detail = "output", "printed more than the output limit"
+        if self._recorder is not None:
+            self._recorder.end(outcome)
         self.passed = self.passed or outcome == "pass"
         for key in self._keys.values():  # a class whose fixture failed was left out
             if key == self._keys[id(test)]:
@@ -159,15 +185,21 @@ def run_methods(
     names: dict[str, Any],
     around: Surroundings,
     report: Report,
+    votes: Votes | None = None,
 ) -> None:
     """Run the methods named `Class.method` in `keys`, in order, and report each; then report `done`.
 
     `names` are the solution's, as the test sees them. Whatever goes wrong before a method starts is
-    reported once as `fixture`: the methods without an outcome of their own then share it.
+    reported once as `fixture`: the methods without an outcome of their own then share it. `votes`, of a
+    text rewritten for them, are reported as they come.
     """
     fixture: tuple[str, str] | None = None
     module = types.ModuleType(TEST_MODULE)
     vars(module).update((n, v) for n, v in names.items() if n not in vars(module))
+    recorder = None
+    if votes is not None:
+        recorder = _recorder(votes, around, report)
+        vars(module)[RECORDER] = recorder
     sys.modules[TEST_MODULE] = module
     try:
         exec(code, module.__dict__)
@@ -178,12 +210,26 @@ def run_methods(
     except BaseException as error:  # noqa: BLE001  (a test text can raise anything)
         fixture = ("memory" if isinstance(error, MemoryError) else "error", describe(error))
     else:
-        fixture = _run(cases, keys, around, report)
+        fixture = _run(cases, keys, around, report, recorder)
     report({"k": "done", "fixture": fixture})
 
 
-def _run(cases: list[Any], keys: list[str], around: Surroundings, report: Report) -> tuple[str, str] | None:
-    result = _Result(report, {id(case): key for case, key in zip(cases, keys, strict=True)}, around)
+def _recorder(votes: Votes, around: Surroundings, report: Report) -> Recorder:
+    def outcome_of(error: BaseException, traceback: Any, failure: Any) -> str:
+        return _outcome_of(error, traceback, failure, around)
+
+    def tell(key: str, place: int, outcome: str) -> None:
+        if not around.broken():
+            report({"k": "v", "n": key, "p": place, "o": outcome})
+
+    return Recorder(votes.sites, votes.soft, outcome_of, tell)
+
+
+def _run(
+    cases: list[Any], keys: list[str], around: Surroundings, report: Report, recorder: Recorder | None
+) -> tuple[str, str] | None:
+    named = {id(case): key for case, key in zip(cases, keys, strict=True)}
+    result = _Result(report, named, around, recorder)
     waiting = cases
     while waiting:
         try:

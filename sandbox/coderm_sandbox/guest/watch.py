@@ -20,6 +20,7 @@ from . import processes
 __all__ = [
     "LOAD_FACTOR",
     "START_SECONDS",
+    "VOTE",
     "WALL_FACTOR",
     "Reading",
     "SupervisorGoneError",
@@ -39,6 +40,8 @@ _ALONE = 4
 _STORM = 12
 """From so many tasks on it is the test that keeps others waiting, and no waiting is given back."""
 _MAX_MESSAGE = 1 << 16
+VOTE = "v"
+"""Kind of a message that is not waited for: one assertion of the method in progress."""
 
 
 class SupervisorGoneError(Exception):
@@ -105,6 +108,7 @@ class Watch:
         for descriptor in (bell, *(other.fileno() for other in others)):
             self._poll.register(descriptor, select.POLLIN)
         self._waiting: collections.deque[dict[str, Any]] = collections.deque()
+        self._broken: WatchEnd | None = None
         self._closed = False
         self.restart()
 
@@ -114,12 +118,15 @@ class Watch:
         self._started: float | None = None
         self._waited = self._ran = 0.0
         self._most_tasks = 0
+        self._broken = None
 
     def next(self) -> WatchEnd:
         """Wait for the judge's next message, or for the limit that is broken first."""
         while True:
             if self._waiting:
                 return WatchEnd("message", self._waiting.popleft())
+            if self._broken is not None:
+                return self._broken
             if self._closed:
                 return WatchEnd("gone", {})
             ready = self._poll.poll(self._pause() * 1000)
@@ -131,9 +138,7 @@ class Watch:
             # What was sent in time counts even where we were kept from reading it in time.
             if self._drain() or self._closed:
                 continue
-            broken = self._tick()
-            if broken is not None:
-                return broken
+            self._broken = self._tick()
 
     def _pause(self) -> float:
         if self._started is None:
@@ -145,13 +150,17 @@ class Watch:
             try:
                 data = self._reports.recv(_MAX_MESSAGE, socket.MSG_DONTWAIT)
             except BlockingIOError:
-                return bool(self._waiting)
+                return self._has_news()
             except OSError:
                 data = b""
             if not data:
                 self._closed = True
-                return bool(self._waiting)
+                return self._has_news()
             self._waiting.append(_message(data))
+
+    def _has_news(self) -> bool:
+        """Whether anything waits but votes, which come in the middle of a method and end no measuring."""
+        return any(message["k"] != VOTE for message in self._waiting)
 
     def _tick(self) -> WatchEnd | None:
         """Nothing was reported for a while: look at what is used, and at the clock."""
