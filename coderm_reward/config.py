@@ -44,7 +44,7 @@ __all__ = [
 AggregatorName = Literal["majority", "majority_consensus", "dual_agreement", "combined", "bayes"]
 ShapeName = Literal["fraction", "binary", "vote_share"]
 ReliabilityRule = Literal["none", "shrink", "filter"]
-VoteUnit = Literal["method", "class"]
+VoteUnit = Literal["method", "class", "assertion"]
 Duplicates = Literal["weight", "drop"]
 JudgeName = Literal["handle", "inline"]
 DifficultyName = Literal["constant", "dataset", "history", "pilot", "probe"]
@@ -147,6 +147,7 @@ class ScoringConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     aggregator: AggregatorName = "majority"
     vote_unit: VoteUnit = "method"
+    """What votes: test methods, whole classes, or single assertions, after each of which a method goes on."""
     shape: ShapeName = "fraction"
     threshold: Share = 0.5
     """The threshold of shape `binary`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -33,6 +34,7 @@ __all__ = [
     "UnitTest",
     "Verdict",
     "VerdictArray",
+    "assertion_methods",
     "content_hash",
 ]
 
@@ -164,6 +166,8 @@ class UnitTest(msgspec.Struct, frozen=True):
     prompted_by: tuple[str, ...] = ()
     """Whose code stood in the prompts of these responses: identities of solutions (source.normalised_id), or
     `reference`."""
+    votes: tuple[int, ...] = ()
+    """How many assertions of each method vote; known where it was run so that they do."""
 
 
 class TestSuite(msgspec.Struct, frozen=True):
@@ -261,6 +265,17 @@ class ExecutionMatrix:
     details: dict[int, dict[str, str]] = field(default_factory=dict)
     """Distinct solution index -> test id -> one line on the first failing method (a few per solution)."""
     stats: ExecutionStats = field(default_factory=ExecutionStats)
+    assertion_verdicts: VerdictArray | None = None
+    """uint8 [R, A] of Verdict values, in the order of the methods and their text; None where no assertion was
+    judged by itself (vote unit `assertion`)."""
+    assertion_method: npt.NDArray[np.intp] | None = None
+    """[A] index of the method that each assertion belongs to."""
+
+
+def assertion_methods(tests: Sequence[UnitTest]) -> npt.NDArray[np.intp]:
+    """Return [A] the method that each assertion of these tests belongs to; a method has at least one vote."""
+    counts = [count for test in tests for count in test.votes or [1] * len(test.methods)]
+    return np.repeat(np.arange(len(counts)), counts).astype(np.intp)
 
 
 class RewardOutput(msgspec.Struct, frozen=True):

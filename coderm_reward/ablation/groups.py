@@ -119,6 +119,11 @@ def take(
     classes = np.flatnonzero(copies)
     methods = np.flatnonzero(copies[matrix.method_test] > 0)
     place = np.cumsum(copies > 0) - 1
+    assertions, assertion_method = matrix.assertion_verdicts, matrix.assertion_method
+    if assertions is not None and assertion_method is not None:
+        kept = np.isin(assertion_method, methods)
+        assertions = assertions[np.ix_(rows, np.flatnonzero(kept))]
+        assertion_method = np.searchsorted(methods, assertion_method[kept]).astype(np.intp)
     sub = replace(
         matrix,
         tests=tuple(msgspec.structs.replace(matrix.tests[t], copies=int(copies[t])) for t in classes),
@@ -129,5 +134,7 @@ def take(
         solution_index=matrix.solution_index[rows],
         judges=matrix.judges[np.ix_(rows, classes)],
         exec_seconds=matrix.exec_seconds[rows],
+        assertion_verdicts=assertions,
+        assertion_method=assertion_method,
     )
     return tuple(group.statuses[row] for row in rows), sub

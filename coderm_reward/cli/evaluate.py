@@ -45,7 +45,8 @@ def evaluate(
         ),
     ],
     vote_unit: Annotated[
-        str | None, typer.Option(help="method or class; by default as it was scored.")
+        str | None,
+        typer.Option(help="method, class, or assertion where it was scored so; by default as it was scored."),
     ] = None,
     duplicates: Annotated[
         str | None, typer.Option(help="weight or drop; by default as it was scored.")
@@ -123,6 +124,8 @@ def _print(table: EvaluationTable) -> None:
     shown.add_section()
     shown.add_row("one test class", "", "", *_quality(table.class_tests))
     shown.add_row("one test method", "", "", *_quality(table.method_tests))
+    if table.assertion_tests is not None:
+        shown.add_row("one assertion", "", "", *_quality(table.assertion_tests))
     out.print(shown)
 
 

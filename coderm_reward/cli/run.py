@@ -98,7 +98,12 @@ class ScoreRun:
         self, cache: VerdictCache | None, generator: UnitTestGenerator, arrived: GenerationProgress
     ) -> tuple[list[GroupRecord], list[GroupRecord]]:
         pool = make_pool(self.config.sandbox)
-        executor = SandboxExecutor(pool, cache, python=self.config.sandbox.sandbox_python)
+        executor = SandboxExecutor(
+            pool,
+            cache,
+            python=self.config.sandbox.sandbox_python,
+            assertions=self.config.scoring.vote_unit == "assertion",
+        )
         pipeline = RewardPipeline(
             generator,
             executor,

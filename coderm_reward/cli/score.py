@@ -103,7 +103,8 @@ def score(
     vote_unit: Annotated[
         str | None,
         typer.Option(
-            help="Who votes: each test method, or each class as a whole (the paper's). \\[default: method]",
+            help="Who votes: each test method, each class as a whole (the paper's), or each assertion, after "
+            "which its method goes on. \\[default: method]",
             rich_help_panel=_REWARD,
         ),
     ] = None,

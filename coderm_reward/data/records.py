@@ -25,6 +25,7 @@ from coderm_reward.types import (
     UnitTest,
     Verdict,
     VerdictArray,
+    assertion_methods,
 )
 
 __all__ = [
@@ -55,6 +56,8 @@ class RolloutRecord(msgspec.Struct, frozen=True):
     judges: str
     """One letter per test: A apart, H handle, I inline."""
     reward: RewardOutput
+    assertions: str | None = None
+    """Verdict letters, one per assertion, methods in order; None where they were not judged one by one."""
 
 
 class BudgetRecord(msgspec.Struct, frozen=True):
@@ -114,6 +117,9 @@ class GroupRecord(msgspec.Struct, frozen=True):
 
     def matrix(self) -> ExecutionMatrix:
         """Rebuild the execution matrix (per-rollout seconds come from the rewards)."""
+        assertions = [r.assertions for r in self.rollouts if r.assertions is not None]
+        judged = self.config.scoring.vote_unit == "assertion" and len(assertions) == len(self.rollouts)
+        assertion_method = assertion_methods(self.tests) if judged else None
         method_test = [t for t, test in enumerate(self.tests) for _ in test.methods]
         return ExecutionMatrix(
             tests=self.tests,
@@ -130,6 +136,10 @@ class GroupRecord(msgspec.Struct, frozen=True):
             marked=dict(self.marked),
             details=dict(self.details),
             stats=self.stats,
+            assertion_verdicts=None
+            if assertion_method is None
+            else _decode(assertions, assertion_method.size),
+            assertion_method=assertion_method,
         )
 
 
@@ -140,6 +150,7 @@ def rollout_records(
     rewards: Sequence[RewardOutput],
 ) -> tuple[RolloutRecord, ...]:
     """Return the records of R rollouts from their global rows, code, verdicts and rewards, in order."""
+    assertions = matrix.assertion_verdicts
     return tuple(
         RolloutRecord(
             row=row,
@@ -150,6 +161,7 @@ def rollout_records(
             methods=verdict_letters(matrix.method_verdicts[i]),
             judges="".join("AHI"[judge] for judge in matrix.judges[i]),
             reward=reward,
+            assertions=None if assertions is None else verdict_letters(assertions[i]),
         )
         for i, (row, solution, reward) in enumerate(zip(rows, solutions, rewards, strict=True))
     )

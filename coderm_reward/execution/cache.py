@@ -1,9 +1,9 @@
 """Verdicts that need no second run: what a verdict depends on, which verdicts are kept, and for how long.
 
 A verdict is looked up by the solution (its identity, see execution.identity) and by everything else that
-decides it: the test's text, class and methods, the limits, the sandbox's version and isolation, the
-interpreter. What says more about the machine or the moment than about the program is never kept: timeouts,
-memory, missing evidence, votes assumed without a run, tests that had to run twice.
+decides it: the test's text, class, methods and whether its assertions vote, the limits, the sandbox's version
+and isolation, the interpreter. What says more about the machine or the moment than about the program is never
+kept: timeouts, memory, missing evidence, votes assumed without a run, tests that had to run twice.
 
 The first verdict stands. So a solution that answers differently from run to run (random, time, id) keeps
 what it got first, for all its equal siblings and as long as the cache lives; `--verdict-cache off` runs
@@ -18,6 +18,7 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
+from itertools import chain
 from typing import Protocol
 
 import msgspec
@@ -52,17 +53,22 @@ class KnownResult(msgspec.Struct, frozen=True, array_like=True):
     seconds: float
     """Wall seconds that it took when it ran."""
     detail: str
+    votes: tuple[tuple[Outcome, ...], ...] = ()
+    """Those of the assertions of each method, of a test whose assertions vote."""
 
     @classmethod
     def of(cls, result: TestResult) -> KnownResult:
         """What to keep; lone surrogates, which no file can hold, become U+FFFD in its detail."""
         methods = tuple(result.methods.values())
-        return cls(result.outcome, methods, result.judge, result.seconds, storable(result.detail))
+        votes = tuple(result.votes.values())
+        return cls(result.outcome, methods, result.judge, result.seconds, storable(result.detail), votes)
 
     def result(self, test: Test) -> TestResult:
         """The result that it was kept of, given its test."""
-        methods = dict(zip(dict.fromkeys(test.methods), self.methods, strict=True))
-        return TestResult(self.outcome, methods, self.judge, self.seconds, self.detail)
+        names = dict.fromkeys(test.methods)
+        methods = dict(zip(names, self.methods, strict=True))
+        votes = dict(zip(names, self.votes, strict=True)) if test.votes else {}
+        return TestResult(self.outcome, methods, self.judge, self.seconds, self.detail, votes=votes)
 
 
 class VerdictCache(Protocol):
@@ -120,7 +126,8 @@ class MemoryCache:
 
 def is_lasting(result: TestResult) -> bool:
     """Whether a result would be the same on another day on another machine, as far as can be told."""
-    return not (result.assumed or result.retried or _MOMENTARY & {result.outcome, *result.methods.values()})
+    outcomes = {result.outcome, *result.methods.values(), *chain.from_iterable(result.votes.values())}
+    return not (result.assumed or result.retried or _MOMENTARY & outcomes)
 
 
 def circumstances(limits: Limits, isolation: str, interpreter: str, version: str = SANDBOX_VERSION) -> str:
@@ -134,7 +141,15 @@ def circumstances(limits: Limits, isolation: str, interpreter: str, version: str
 
 def key_of_test(test: Test, circumstances: str) -> str:
     """Return 32 hex digits of the test as it is run, under these circumstances."""
-    parts = [circumstances, test.source, test.class_name or "", list(test.methods), list(test.skipped)]
+    parts: list[object] = [
+        circumstances,
+        test.source,
+        test.class_name or "",
+        list(test.methods),
+        list(test.skipped),
+    ]
+    if test.votes:  # what was kept of a test without votes is still found
+        parts.append(list(test.votes))
     return hashlib.sha256(json.dumps(parts).encode("ascii")).hexdigest()[:32]
 
 

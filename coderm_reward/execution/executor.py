@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from coderm_reward.execution.assertions import with_assertions
 from coderm_reward.execution.cache import VerdictCache, circumstances, key_of_test
 from coderm_reward.execution.identity import normalised_hash, reads_source, text_hash
 from coderm_reward.execution.pairs import run_pairs
@@ -66,14 +67,21 @@ class SandboxExecutor:
         pool: where solutions run.
         cache: verdicts that need no second run; None runs every distinct pair of every group.
         python: the interpreter that the pool was given, if it was given one.
+        assertions: judge every assertion by itself as well (vote unit `assertion`).
     """
 
     def __init__(
-        self, pool: SandboxPool, cache: VerdictCache | None = None, *, python: str | None = None
+        self,
+        pool: SandboxPool,
+        cache: VerdictCache | None = None,
+        *,
+        python: str | None = None,
+        assertions: bool = False,
     ) -> None:
         self._pool = pool
         self._cache = cache
         self._python = python
+        self._assertions = assertions
         self._interpreter: _Interpreter | None = None
         self._tests: OrderedDict[str, _KnownTest] = OrderedDict()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -86,7 +94,7 @@ class SandboxExecutor:
             known = await self._inspect(suite.tests)
         except WorkerDiedError as error:
             _log.warning("no verdicts for prompt %s: %s", suite.prompt_hash, error)
-            return _no_evidence(suite.tests, _distinct(solutions, exact=True)[0])
+            return _no_evidence(suite.tests, _distinct(solutions, exact=True)[0], self._assertions)
         inspections = [test.inspection for test in known]
         tests = tuple(_with_methods(t, i) for t, i in zip(suite.tests, inspections, strict=True))
         valid = [t for t, inspection in enumerate(inspections) if inspection.valid]
@@ -116,13 +124,16 @@ class SandboxExecutor:
             for test, i in zip(tests, inspections, strict=True)
             for name in test.methods
         ]
-        return _assemble(tests, valid, np.array(voteless, dtype=np.bool_), indices, results, invalid, stats)
+        no_vote = np.array(voteless, dtype=np.bool_)
+        matrix = _assemble(tests, valid, no_vote, indices, results, invalid, stats)
+        return with_assertions(matrix, valid, no_vote, results) if self._assertions else matrix
 
     async def _inspect(self, tests: Sequence[UnitTest]) -> list[_KnownTest]:
         """What is known of the tests, in order; what was found out before is not asked again."""
         known = {test.id: self._tests[test.id] for test in tests if test.id in self._tests}
         fresh = list({test.id: test for test in tests if test.id not in known}.values())
-        found = await self._pool.inspect([Test(test.source, test.class_name) for test in fresh])
+        texts = [Test(test.source, test.class_name) for test in fresh]
+        found = await self._pool.inspect(texts, votes=self._assertions)
         for test, inspection in zip(fresh, found, strict=True):
             known[test.id] = _KnownTest(inspection, reads_source(test.source))
         for test in tests:
@@ -143,22 +154,25 @@ class SandboxExecutor:
         return self._interpreter
 
 
-def _no_evidence(tests: tuple[UnitTest, ...], indices: IntArray) -> ExecutionMatrix:
+def _no_evidence(tests: tuple[UnitTest, ...], indices: IntArray, assertions: bool) -> ExecutionMatrix:
     """UNKNOWN throughout: the sandbox could not even look at the tests."""
+    tests = tuple(msgspec.structs.replace(test, votes=()) for test in tests)
     voteless = np.zeros(sum(len(test.methods) for test in tests), dtype=np.bool_)
     pairs = int((indices >= 0).sum()) * sum(test.copies for test in tests)
-    return _assemble(tests, [], voteless, indices, [], {}, ExecutionStats(pairs=pairs))
+    matrix = _assemble(tests, [], voteless, indices, [], {}, ExecutionStats(pairs=pairs))
+    return with_assertions(matrix, [], voteless, []) if assertions else matrix
 
 
 def _with_methods(test: UnitTest, inspection: Inspection) -> UnitTest:
     """The test with the methods that unittest itself finds in it, where it could be loaded."""
     if not inspection.valid:
-        return test
-    return msgspec.structs.replace(test, methods=tuple(n.rsplit(".", 1)[1] for n in inspection.methods))
+        return msgspec.structs.replace(test, votes=())
+    methods = tuple(name.rsplit(".", 1)[1] for name in inspection.methods)
+    return msgspec.structs.replace(test, methods=methods, votes=inspection.votes)
 
 
 def _sandbox_test(test: UnitTest, inspection: Inspection) -> Test:
-    return Test(test.source, test.class_name, inspection.methods, inspection.skipped)
+    return Test(test.source, test.class_name, inspection.methods, inspection.skipped, inspection.votes)
 
 
 def _distinct(solutions: Sequence[Solution], *, exact: bool) -> tuple[IntArray, dict[str, str]]:

@@ -25,10 +25,12 @@ Floats = npt.NDArray[np.float64]
 
 
 class VerdictCounts(msgspec.Struct, frozen=True):
-    """Cells of matrices by verdict, over rollouts with code: whole classes and single methods."""
+    """Cells of matrices by verdict, over rollouts with code: whole classes, methods and assertions."""
 
     classes: dict[Verdict, int]
     methods: dict[Verdict, int]
+    assertions: dict[Verdict, int] = {}
+    """Empty where no assertion was judged by itself."""
 
 
 class JudgeCounts(msgspec.Struct, frozen=True):
@@ -111,6 +113,11 @@ def group_numbers(index: int, record: GroupRecord) -> GroupNumbers:
         verdicts=VerdictCounts(
             classes=_counts(matrix.class_verdicts[matrix.has_code]),
             methods=_counts(matrix.method_verdicts[matrix.has_code]),
+            assertions=(
+                {}
+                if matrix.assertion_verdicts is None
+                else _counts(matrix.assertion_verdicts[matrix.has_code])
+            ),
         ),
         judges=_judges(record, matrix),
         distinct_solutions=len(seconds),

@@ -178,6 +178,7 @@ def _summary(records: Sequence[GroupRecord], groups: Sequence[GroupNumbers]) -> 
         verdicts=VerdictCounts(
             classes={v: sum(g.verdicts.classes[v] for g in groups) for v in Verdict},
             methods={v: sum(g.verdicts.methods[v] for g in groups) for v in Verdict},
+            assertions={v: sum(g.verdicts.assertions.get(v, 0) for g in groups) for v in Verdict},
         ),
         judges=JudgeCounts(
             pairs={judge: sum(g.judges.pairs[judge] for g in groups) for judge in Judge},

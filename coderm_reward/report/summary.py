@@ -37,6 +37,7 @@ def summary_rows(summary: Summary, *, wall_seconds: float | None = None) -> list
         ("groups without reward spread", f"{s.zero_spread_groups:,} of {s.comparable_groups:,}"),
         ("class verdicts", _verdicts(s.verdicts.classes)),
         ("method verdicts", _verdicts(s.verdicts.methods)),
+        *_if(any(s.verdicts.assertions.values()), "assertion verdicts", _verdicts(s.verdicts.assertions)),
         ("judges", _judges(s.judges)),
         (
             "timeouts",

@@ -82,10 +82,11 @@ def dual_agreement(ballots: Ballots) -> Scores:
 def combined(ballots: Ballots) -> Scores:
     """(method fraction + class fraction)/2 * sqrt(share of its cluster), clusters at method level.
 
-    A rollout with evidence at one level only gets the fraction of that level.
+    Where assertions vote, they stand in for methods. A rollout with evidence at one level only gets the
+    fraction of that level.
     """
     methods, classes = _both_fractions(ballots)
-    return Scores((methods + classes) / 2.0 * np.sqrt(agreement(ballots, ballots.methods)))
+    return Scores((methods + classes) / 2.0 * np.sqrt(agreement(ballots, ballots.parts)))
 
 
 def bayes(ballots: Ballots) -> Scores:
@@ -107,7 +108,7 @@ def bayes_parts(
     posterior = cluster_posterior(ballots, model)
     fraction = (methods + classes) / 2.0
     passing = math.fsum(fraction[ballots.eligible]) / max(int(ballots.eligible.sum()), 1)
-    share = agreement(ballots, ballots.methods)
+    share = agreement(ballots, ballots.parts)
     return fraction, posterior, calibration_features(posterior, methods, classes, share, passing)
 
 
@@ -126,7 +127,7 @@ def _fraction(ballots: Ballots, table: VoteTable) -> FloatArray:
 
 def _both_fractions(ballots: Ballots) -> tuple[FloatArray, FloatArray]:
     """[R] fractions of methods and of classes passed, each standing in where the other has no evidence."""
-    methods = _fraction(ballots, ballots.methods)
+    methods = _fraction(ballots, ballots.parts)
     classes = _fraction(ballots, ballots.classes)
     return (
         np.where(np.isnan(methods), classes, methods),

@@ -61,7 +61,7 @@ def cluster_posterior(ballots: Ballots, model: ClusterModel = DEFAULT_MODEL) -> 
     count; if there are none, all are one cluster with posterior 1.
     """
     eligible = ballots.eligible
-    table = ballots.methods
+    table = ballots.parts
     posterior = np.full(eligible.shape, np.nan)
     if not eligible.any():
         return posterior
@@ -73,7 +73,7 @@ def cluster_posterior(ballots: Ballots, model: ClusterModel = DEFAULT_MODEL) -> 
     all_ids = np.full(eligible.shape, -1, dtype=np.intp)
     all_ids[eligible] = ids
     sizes = np.array(cluster_sizes(all_ids, ballots.rollout_weight))
-    log_odds = np.log(sizes / sizes.sum()) + _evidence(behaviour, ballots.method_class[columns], sizes, model)
+    log_odds = np.log(sizes / sizes.sum()) + _evidence(behaviour, ballots.part_class[columns], sizes, model)
     weight = np.exp(log_odds - log_odds.max())
     posterior[eligible] = (weight / weight.sum())[ids]
     return posterior

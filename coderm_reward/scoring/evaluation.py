@@ -82,6 +82,9 @@ class EvaluationTable:
     """Single test methods as classifiers, over all (method, rollout) pairs with evidence."""
     method_pairs: float
     aggregators: tuple[AggregatorRow, ...]
+    assertion_tests: ClassifierMetrics | None = None
+    """Single assertions as classifiers, over all (assertion, rollout) pairs with evidence, if they vote."""
+    assertion_pairs: float = 0.0
 
 
 def evaluate_groups(
@@ -104,7 +107,7 @@ def evaluate_groups(
     pass_rates: list[float] = []
     oracles: list[float] = []
     evidence = 0
-    classes, methods = Confusion(), Confusion()
+    classes, methods, assertions = Confusion(), Confusion(), Confusion()
     for group in groups:
         truth = group.truth
         if truth.shape != (len(group.statuses),):
@@ -119,7 +122,9 @@ def evaluate_groups(
         pass_rates.append(float(truth.mean()))
         oracles.append(expected_any_correct(truth, drawn))
         classes += vote_quality(ballots.classes, truth)
-        methods += vote_quality(ballots.methods, truth)
+        methods += vote_quality(count_votes(counted, "method", config.duplicates).parts, truth)
+        if config.vote_unit == "assertion":
+            assertions += vote_quality(ballots.parts, truth)
         for name, tally in tallies.items():
             tally.add(group, msgspec.structs.replace(config, aggregator=name), judged, drawn)
     if not sizes:
@@ -140,6 +145,8 @@ def evaluate_groups(
         method_tests=methods.metrics(),
         method_pairs=methods.decisions,
         aggregators=tuple(tally.row(name) for name, tally in tallies.items()),
+        assertion_tests=assertions.metrics() if config.vote_unit == "assertion" else None,
+        assertion_pairs=assertions.decisions,
     )
 
 

@@ -15,7 +15,7 @@ __all__ = ["judge_share", "judged_cells", "unknown_where", "without_judges"]
 
 
 def without_judges(matrix: ExecutionMatrix, excluded: Collection[JudgeName]) -> ExecutionMatrix:
-    """Return the matrix with the verdicts of these judges made UNKNOWN, at both levels.
+    """Return the matrix with the verdicts of these judges made UNKNOWN, at all levels.
 
     INVALID_TEST stays, as it is about the test, and so does TAMPERED: not to trust a judge's passes is no
     reason to let off a rollout that it caught.
@@ -23,11 +23,7 @@ def without_judges(matrix: ExecutionMatrix, excluded: Collection[JudgeName]) -> 
     if not excluded:
         return matrix
     here = np.isin(matrix.judges, [Judge[name.upper()] for name in excluded])
-    return replace(
-        matrix,
-        class_verdicts=unknown_where(here, matrix.class_verdicts),
-        method_verdicts=unknown_where(here[:, matrix.method_test], matrix.method_verdicts),
-    )
+    return unknown_where(here, matrix)
 
 
 def judged_cells(matrix: ExecutionMatrix) -> BoolArray:
@@ -44,7 +40,20 @@ def judge_share(matrix: ExecutionMatrix, judge: Judge) -> FloatArray:
     return share
 
 
-def unknown_where(here: BoolArray, verdicts: VerdictArray) -> VerdictArray:
-    """Return the verdicts with these cells made UNKNOWN, but for INVALID_TEST and TAMPERED."""
+def unknown_where(here: BoolArray, matrix: ExecutionMatrix) -> ExecutionMatrix:
+    """Return the matrix with what these [R, T] cells say made UNKNOWN, but for INVALID_TEST and TAMPERED."""
+    methods = here[:, matrix.method_test]
+    assertions = matrix.assertion_verdicts
+    if assertions is not None and matrix.assertion_method is not None:
+        assertions = _without(methods[:, matrix.assertion_method], assertions)
+    return replace(
+        matrix,
+        class_verdicts=_without(here, matrix.class_verdicts),
+        method_verdicts=_without(methods, matrix.method_verdicts),
+        assertion_verdicts=assertions,
+    )
+
+
+def _without(here: BoolArray, verdicts: VerdictArray) -> VerdictArray:
     kept = np.isin(verdicts, (Verdict.INVALID_TEST, Verdict.TAMPERED))
     return np.where(here & ~kept, Verdict.UNKNOWN, verdicts).astype(np.uint8)

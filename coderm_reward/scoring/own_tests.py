@@ -7,7 +7,6 @@ passes that solution and all that behave like it, whatever is right.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -32,12 +31,7 @@ def without_own_tests(
     """
     if not config.exclude_own_tests:
         return matrix
-    here = own_cells(matrix, identities)
-    return replace(
-        matrix,
-        class_verdicts=unknown_where(here, matrix.class_verdicts),
-        method_verdicts=unknown_where(here[:, matrix.method_test], matrix.method_verdicts),
-    )
+    return unknown_where(own_cells(matrix, identities), matrix)
 
 
 def own_cells(matrix: ExecutionMatrix, identities: Sequence[str]) -> BoolArray:
@@ -50,7 +44,7 @@ def own_cells(matrix: ExecutionMatrix, identities: Sequence[str]) -> BoolArray:
     if len(identities) != matrix.has_code.size:
         raise ValueError("There must be one identity per rollout to tell whose tests are whose.")
     ballots = count_votes(matrix, "method", "weight")
-    clusters = cluster_ids(ballots.methods, ballots.eligible)
+    clusters = cluster_ids(ballots.parts, ballots.eligible)
     cells = np.zeros(matrix.class_verdicts.shape, dtype=np.bool_)
     for column, test in enumerate(matrix.tests):
         shown = np.array(

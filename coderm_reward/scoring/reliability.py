@@ -18,15 +18,15 @@ __all__ = ["class_scores", "cronbach_alpha", "group_reliability", "kelley"]
 def class_scores(ballots: Ballots) -> FloatArray:
     """Return [R, classes] the score of each rollout on each valid class, in [0, 1].
 
-    Unit `method`: the fraction of the class's valid methods that passed; unit `class`: 0 or 1.
+    Unit `class`: 0 or 1; else the fraction of the class's valid methods, or assertions, that passed.
     NaN where a vote of the cell is UNKNOWN, and in the rows of rollouts that are not eligible.
     """
     if ballots.unit == "class":
         scores = np.where(ballots.classes.known, ballots.classes.passed, np.nan)
     else:
-        member = np.eye(ballots.classes.weight.size)[ballots.method_class]
-        known = ballots.methods.known.astype(np.float64) @ member
-        passed = ballots.methods.passed.astype(np.float64) @ member
+        member = np.eye(ballots.classes.weight.size)[ballots.part_class]
+        known = ballots.parts.known.astype(np.float64) @ member
+        passed = ballots.parts.passed.astype(np.float64) @ member
         scores = np.where(known == member.sum(axis=0), passed / member.sum(axis=0), np.nan)
     return np.where(ballots.eligible[:, None], scores, np.nan)
 

@@ -21,7 +21,7 @@ from coderm_reward.scoring.aggregators import AGGREGATORS
 from coderm_reward.scoring.judges import judge_share, without_judges
 from coderm_reward.scoring.own_tests import without_own_tests
 from coderm_reward.scoring.reliability import group_reliability, kelley
-from coderm_reward.scoring.votes import Ballots, BoolArray, FloatArray, count_votes, valid_columns
+from coderm_reward.scoring.votes import Ballots, BoolArray, FloatArray, count_votes, unit_verdicts
 from coderm_reward.types import CodeStatus, ExecutionMatrix, Judge, RewardOutput, Verdict
 
 __all__ = ["GroupRewards", "group_rewards", "shape_scores"]
@@ -166,6 +166,8 @@ def _nothing_run(has_code: BoolArray) -> ExecutionMatrix:
         solution_index=np.full(rollouts, -1, dtype=np.intp),
         judges=np.zeros((rollouts, 0), dtype=np.uint8),
         exec_seconds=np.zeros(rollouts),
+        assertion_verdicts=np.zeros((rollouts, 0), dtype=np.uint8),
+        assertion_method=np.zeros(0, dtype=np.intp),
     )
 
 
@@ -187,12 +189,7 @@ def _why_unscored(unscored_code: BoolArray, excluded: bool, planned: float, gene
 
 
 def _timeout_rate(matrix: ExecutionMatrix, ballots: Ballots) -> FloatArray:
-    class_ok, method_ok = valid_columns(matrix)
-    verdicts = (
-        matrix.method_verdicts[:, method_ok]
-        if ballots.unit == "method"
-        else matrix.class_verdicts[:, class_ok]
-    )
+    verdicts = unit_verdicts(matrix, ballots.unit)
     return _or_zero(ballots.votes.share_of(verdicts == Verdict.TIMEOUT))
 
 

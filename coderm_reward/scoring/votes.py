@@ -12,9 +12,19 @@ import numpy as np
 import numpy.typing as npt
 
 from coderm_reward.config import Duplicates, VoteUnit
+from coderm_reward.errors import InputError
 from coderm_reward.types import ExecutionMatrix, Verdict, VerdictArray
 
-__all__ = ["Ballots", "BoolArray", "FloatArray", "IntArray", "VoteTable", "count_votes", "valid_columns"]
+__all__ = [
+    "Ballots",
+    "BoolArray",
+    "FloatArray",
+    "IntArray",
+    "VoteTable",
+    "count_votes",
+    "unit_verdicts",
+    "valid_columns",
+]
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
@@ -23,7 +33,7 @@ IntArray = npt.NDArray[np.intp]
 
 @dataclass(frozen=True, eq=False)
 class VoteTable:
-    """The votes of one unit (methods or classes) on R rollouts; columns of invalid tests are gone."""
+    """The votes of one unit (assertions, methods or classes) on R rollouts; invalid columns are gone."""
 
     passed: BoolArray
     """[R, V]; True only where `known` is."""
@@ -61,10 +71,11 @@ class VoteTable:
 class Ballots:
     """All votes of one group, at both levels, and what is needed to count them."""
 
-    methods: VoteTable
+    parts: VoteTable
+    """The votes that classes are made of: of assertions where these are the unit, else of methods."""
     classes: VoteTable
-    method_class: IntArray
-    """[columns of methods] the column of `classes` that each method belongs to."""
+    part_class: IntArray
+    """[columns of parts] the column of `classes` that each of them belongs to."""
     unit: VoteUnit
     rollout_weight: FloatArray
     """[R] how much each rollout adds to the size of its cluster; 0.0 where not eligible."""
@@ -72,14 +83,14 @@ class Ballots:
     """[R] rollouts that can be scored from evidence: code, at least one known vote of the configured
     unit, and no tampering."""
     tampered: BoolArray
-    """[R] rollouts with a TAMPERED cell at either level."""
+    """[R] rollouts with a TAMPERED cell at any level that is looked at."""
     without_evidence: BoolArray
     """[R] rollouts with code about which nothing is known: they weigh in no share."""
 
     @property
     def votes(self) -> VoteTable:
         """The table of the configured unit."""
-        return self.methods if self.unit == "method" else self.classes
+        return self.classes if self.unit == "class" else self.parts
 
 
 def valid_columns(matrix: ExecutionMatrix) -> tuple[BoolArray, BoolArray]:
@@ -102,28 +113,56 @@ def count_votes(matrix: ExecutionMatrix, unit: VoteUnit, duplicates: Duplicates)
     `duplicates="weight"`: a test that k responses gave weighs k, and every rollout counts in its
     cluster. `"drop"`: each distinct test weighs 1, and the rollouts of one distinct solution share
     one place in cluster sizes.
+
+    Raises:
+        InputError: the unit is `assertion`, and none was judged by itself.
     """
-    class_ok, method_ok = valid_columns(matrix)
+    class_ok, _ = valid_columns(matrix)
     copies = np.array([test.copies for test in matrix.tests], dtype=np.float64)
     class_weight = copies if duplicates == "weight" else np.ones_like(copies)
     classes = _table(matrix.class_verdicts[:, class_ok], class_weight[class_ok])
-    methods = _table(matrix.method_verdicts[:, method_ok], class_weight[matrix.method_test[method_ok]])
+    verdicts, part_test = _parts(matrix, "method" if unit == "class" else unit)
+    parts = _table(verdicts, class_weight[part_test])
     tampered = _any_row(matrix.class_verdicts, Verdict.TAMPERED) | _any_row(
         matrix.method_verdicts, Verdict.TAMPERED
     )
-    known = (methods if unit == "method" else classes).known.any(axis=1)
+    if unit == "assertion":
+        tampered |= _any_row(verdicts, Verdict.TAMPERED)
+    known = (classes if unit == "class" else parts).known.any(axis=1)
     eligible = matrix.has_code & known & ~tampered
     new_class_index = np.cumsum(class_ok) - 1
     return Ballots(
-        methods=methods,
+        parts=parts,
         classes=classes,
-        method_class=new_class_index[matrix.method_test[method_ok]].astype(np.intp),
+        part_class=new_class_index[part_test].astype(np.intp),
         unit=unit,
         rollout_weight=_rollout_weight(matrix.solution_index, eligible, duplicates),
         eligible=eligible,
         tampered=tampered,
         without_evidence=matrix.has_code & ~known & ~tampered,
     )
+
+
+def unit_verdicts(matrix: ExecutionMatrix, unit: VoteUnit) -> VerdictArray:
+    """Return [R, V] the verdicts behind the votes of a unit. Raises InputError as `count_votes` does."""
+    if unit == "class":
+        return matrix.class_verdicts[:, valid_columns(matrix)[0]]
+    return _parts(matrix, unit)[0]
+
+
+def _parts(matrix: ExecutionMatrix, unit: VoteUnit) -> tuple[VerdictArray, IntArray]:
+    """([R, V] valid verdicts of methods or assertions, [V] the test class of each)."""
+    _, method_ok = valid_columns(matrix)
+    if unit == "method":
+        return matrix.method_verdicts[:, method_ok], matrix.method_test[method_ok]
+    verdicts, method = matrix.assertion_verdicts, matrix.assertion_method
+    if verdicts is None or method is None:
+        raise InputError(
+            "These verdicts are of whole test methods, so single assertions have no vote; "
+            "score the rollouts again with --vote-unit assertion."
+        )
+    valid = method_ok[method] & ~_invalid(verdicts)
+    return verdicts[:, valid], matrix.method_test[method[valid]]
 
 
 def _invalid(verdicts: VerdictArray) -> BoolArray:

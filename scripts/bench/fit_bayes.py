@@ -80,7 +80,7 @@ def b4(ballots: Ballots) -> FloatArray:
     The right cluster passes the right tests; priors Beta(1, 1), and Beta(1, 1000) for a wrong solution on a
     wrong test.
     """
-    passed = ballots.methods.passed.astype(np.float64)
+    passed = ballots.parts.passed.astype(np.float64)
     same = (passed[:, None, :] == passed[None, :, :]).all(axis=2)
     size, right, votes = same.sum(axis=1), passed.sum(axis=1), passed.shape[1]
     hits = np.where(same, 0.0, passed @ passed.T).sum(axis=1)
@@ -96,7 +96,7 @@ def b4(ballots: Ballots) -> FloatArray:
 
 def spectral(ballots: Ballots) -> FloatArray:
     """The first principal component of the method votes, its sign such that who passes more scores more."""
-    passed = ballots.methods.passed.astype(np.float64)
+    passed = ballots.parts.passed.astype(np.float64)
     centred = passed - passed.mean(axis=0)
     values, vectors = np.linalg.eigh(centred @ centred.T)
     first = vectors[:, -1] if values[-1] > 1e-9 else np.zeros(len(passed))

@@ -60,9 +60,10 @@ def measure(name: str, workers: int | None, options: list[str]) -> dict[str, Any
     print(f"\n## {name}: {seconds:.0f} s\n\n{table}")
     print("\n".join(evaluated[:-1]))
     print("\n".join(classes.splitlines()[:-1]))
+    unit = json.loads(evaluated[-1])["vote_unit"]  # --vote-unit assertion is an option of score
     return {
         "score_s": round(seconds, 1),
-        "method": json.loads(evaluated[-1]),
+        unit: json.loads(evaluated[-1]),
         "class": json.loads(classes.splitlines()[-1]),
     }
 

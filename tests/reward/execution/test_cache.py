@@ -292,3 +292,29 @@ def test_a_file_that_fails_in_use_costs_a_warning_and_no_result(
     assert len(caplog.records) == 1
     assert str(path) in caplog.text
     cache.close()
+
+
+VOTING = replace(TEST, votes=(2, 1))
+VOTED = replace(
+    PASS_RESULT, votes={"T.test_a": (Outcome.PASS, Outcome.PASS), "T.test_b": (Outcome.INVALID_TEST,)}
+)
+
+
+def test_votes_come_back_and_what_has_none_is_read_as_before(cache: VerdictCache) -> None:
+    cache.add({(A, A): KnownResult.of(VOTED), (A, B): PASSED})
+    found = cache.find([A], [A, B])
+    assert found[A, A].result(VOTING) == VOTED
+    assert found[A, B].result(TEST) == PASS_RESULT
+
+
+def test_verdicts_with_and_without_votes_do_not_mix() -> None:
+    where = circumstances(Limits(), "bubblewrap", "python")
+    assert key_of_test(VOTING, where) != key_of_test(TEST, where)
+    assert key_of_test(replace(VOTING, votes=(1, 2)), where) != key_of_test(VOTING, where)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.TIMEOUT, Outcome.MEMORY, Outcome.UNKNOWN])
+def test_a_vote_of_the_moment_is_not_kept(outcome: Outcome) -> None:
+    failed = replace(VOTED, outcome=Outcome.FAIL, methods={"T.test_a": Outcome.FAIL})
+    assert is_lasting(replace(failed, votes={"T.test_a": (Outcome.FAIL, Outcome.PASS)}))
+    assert not is_lasting(replace(failed, votes={"T.test_a": (Outcome.FAIL, outcome)}))

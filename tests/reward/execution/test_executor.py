@@ -136,10 +136,10 @@ def test_a_test_is_inspected_once_over_groups() -> None:
         calls = 0
         inspect = pool.inspect
 
-        async def counting(tests: Any) -> Any:
+        async def counting(tests: Any, **options: Any) -> Any:
             nonlocal calls
             calls += len(tests)
-            return await inspect(tests)
+            return await inspect(tests, **options)
 
         pool.inspect = counting  # type: ignore[method-assign]
         suite = TestSuite("prompt", (SUM, BROKEN))

@@ -94,7 +94,7 @@ def test_reordering_classes_changes_nothing(build, rows, random):
 @given(ROWS, st.sampled_from(["method", "class"]))
 def test_scores_lie_between_a_third_of_the_fraction_and_all_of_it(build, rows, unit):
     votes = ballots(build(rows), unit=unit)
-    fraction = (votes.methods.fraction() + votes.classes.fraction()) / 2
+    fraction = (votes.parts.fraction() + votes.classes.fraction()) / 2
     score = bayes(votes).score
     assert (score <= fraction + 1e-12).all()
     assert (score >= fraction / 3 - 1e-12).all()
@@ -104,7 +104,7 @@ def test_scores_lie_between_a_third_of_the_fraction_and_all_of_it(build, rows, u
 def test_majority_never_prefers_who_passes_less(build, rows):
     """Monotone, as no other aggregator is: a superset of passed tests never scores lower."""
     votes = ballots(build(rows))
-    score, passed = majority(votes).score, votes.methods.passed
+    score, passed = majority(votes).score, votes.parts.passed
     for i in range(len(rows)):
         for j in range(len(rows)):
             if (passed[i] >= passed[j]).all():

@@ -100,7 +100,7 @@ def test_single_tests_are_judged_where_there_is_evidence_and_by_weight(build):
     truth = np.array([True, False, False, False])
     ballots = count_votes(matrix, "method", "weight")
     assert metrics.vote_quality(ballots.classes, truth) == Confusion(2, 2, 1, 2)
-    assert metrics.vote_quality(ballots.methods, truth) == Confusion(4, 4, 1, 4)
+    assert metrics.vote_quality(ballots.parts, truth) == Confusion(4, 4, 1, 4)
 
 
 def test_the_ensemble_decides_once_per_rollout():

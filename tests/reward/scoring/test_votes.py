@@ -26,15 +26,15 @@ def test_an_unknown_vote_leaves_only_its_rollouts_denominator(build):
 def test_an_invalid_class_leaves_with_all_its_methods(build):
     _, matrix = build(["II P", "II F"])
     ballots = count_votes(matrix, "method", "weight")
-    assert ballots.methods.planned == 1.0
+    assert ballots.parts.planned == 1.0
     assert ballots.classes.planned == 1.0
-    assert ballots.method_class.tolist() == [0]
+    assert ballots.part_class.tolist() == [0]
 
 
 def test_an_invalid_method_leaves_alone(build):
     _, matrix = build(["PI P", "FI F"])
     ballots = count_votes(matrix, "method", "weight")
-    assert ballots.methods.planned == 2.0
+    assert ballots.parts.planned == 2.0
     assert ballots.classes.planned == 2.0
 
 
