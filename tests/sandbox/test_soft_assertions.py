@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coderm_sandbox import Job, Limits, Outcome, Test, TestResult
+from coderm_sandbox import Job, Limits, Outcome, Test, TestResult, messages
 
 LETTERS = {"pass": "P", "fail": "F", "error": "E", "timeout": "T", "memory": "M", "output": "O"}
 LETTERS |= {"tampered": "X", "invalid_test": "I", "unknown": "U"}
@@ -266,6 +268,42 @@ def test_a_class_of_the_text_that_counts_is_no_trace_either(sandbox: Any) -> Non
     (hard,), (soft,) = sandbox.do(judge(sandbox, PLUS, text))
     check_rules(hard, soft)
     assert spelled(soft) == {"test_a": "FP", "test_b": "P"}
+
+
+@pytest.mark.parametrize(
+    ("deaths", "expected", "retried"), [(1, "FPF", True), (2, "FUU", True), (0, "FPF", False)]
+)
+def test_a_worker_that_dies_in_a_soft_run_grades_nobody(
+    make_sandbox: Callable[..., Any],
+    method: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    deaths: int,
+    expected: str,
+    retried: bool,
+) -> None:
+    """It is killed as soon as the hard verdict is known; that stands, and the votes have a second chance."""
+    sandbox = make_sandbox(limits=Limits(timeout=5.0))
+    solution = "import time\ndef f(x):\n    time.sleep(x)\n    return x\n"
+    genuine, left = messages.result, [deaths]
+
+    def spy(test: Test, answer: dict[str, Any], unreached: Outcome | None = None) -> TestResult:
+        if answer.get("more") and unreached is None and left[0]:
+            left[0] -= 1
+            os.kill(sandbox.pool.worker_pids()[0], signal.SIGKILL)
+        return genuine(test, answer, unreached)
+
+    monkeypatch.setattr(messages, "result", spy)
+    text = method("assert f(0) == 1\nassert f(0.5) == 0.5\nassert f(0) == 1")
+
+    async def run() -> TestResult:
+        (found,) = await sandbox.pool.inspect([Test(text)], votes=True)
+        (one,) = await sandbox.pool.run(Job(solution, (Test(text, None, found.methods, (), found.votes),)))
+        return one
+
+    result = sandbox.do(run())
+    assert left == [0]
+    assert (result.outcome, result.retried) == (Outcome.FAIL, retried)
+    assert spelled(result) == {"test_0": expected}
 
 
 BODY = "assert f(1) == 2\nself.assertEqual(f(2), 3)\nself.assertIn(f(3), [4])\nassert f(4) > 4\n"

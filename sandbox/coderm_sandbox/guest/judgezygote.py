@@ -175,6 +175,7 @@ class JudgeZygote:
         clean = self._drive(run, request, tests)
         again = softly.tests()
         if clean and again:
+            self._flush()  # what is known stays known if the worker dies now
             clean = self._drive(JobRun(request, again, softly.correct, before=run), request, again)
         return clean
 
