@@ -18,8 +18,8 @@ score: .venv/.installed  ## score the example rollouts and write out/scored.parq
 		--config recipes/offline_scoring/config.yaml --out out/scored.parquet --report out/report.html --overwrite
 
 test: .venv/.installed-test  ## without the slow real components; the sandbox's tests, which watch clocks, one by one
-	scripts/test -m "not slow" -n 2 --dist loadfile --ignore tests/sandbox
-	scripts/test -m "not slow" tests/sandbox
+	scripts/test -m "not slow and not verl" -n 2 --dist loadfile --ignore tests/sandbox
+	scripts/test -m "not slow and not verl" tests/sandbox
 
 test-slow: .venv/.installed-test  ## tests of slow real components; a real vLLM on the CPU in .venv-vllm is one
 	PYTHON=$(PYTHON) scripts/vllm-cpu

@@ -16,6 +16,7 @@ from msgspec import Meta, Struct
 
 from coderm_reward.config_messages import bad_setting, unknown_setting
 from coderm_reward.errors import ConfigError
+from coderm_reward.training_config import TrainingConfig
 from coderm_reward.types import content_hash
 
 __all__ = [
@@ -215,6 +216,7 @@ class RewardConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     generation: GenerationConfig = GenerationConfig()
     scoring: ScoringConfig = ScoringConfig()
     budget: BudgetConfig = BudgetConfig()
+    training: TrainingConfig = TrainingConfig()
 
     def fingerprint(self) -> str:
         """Hash of every setting that can change a reward; workers and the verdict cache are not meant to.
@@ -225,6 +227,7 @@ class RewardConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         settings["generation"] = {"screen": settings["generation"]["screen"]}
         del settings["sandbox"]["workers"]
         del settings["execution"]["verdict_cache"]
+        settings["training"] = {"ground_truth_weight": settings["training"]["ground_truth_weight"]}
         return content_hash(msgspec.json.encode(settings, order="deterministic").decode())
 
 
@@ -234,6 +237,7 @@ _SECTIONS: dict[str, type[Struct]] = {
     "generation": GenerationConfig,
     "scoring": ScoringConfig,
     "budget": BudgetConfig,
+    "training": TrainingConfig,
 }
 _LEAVES = {leaf: section for section, struct in _SECTIONS.items() for leaf in struct.__struct_fields__}
 

@@ -130,10 +130,7 @@ class Rollout(msgspec.Struct, frozen=True):
 
 
 class Solution(msgspec.Struct, frozen=True):
-    """The code of one rollout. It is run only where `status` is OK; WRONG_FORMAT keeps it for the reader.
-
-    What runs only once is decided where it runs: see execution.identity.
-    """
+    """The code of one rollout. It is run only where `status` is OK; WRONG_FORMAT keeps it for the reader."""
 
     status: CodeStatus
     code: str = ""
@@ -313,6 +310,9 @@ class RewardOutput(msgspec.Struct, frozen=True):
     exec_seconds: float
     filtered: float = 0.0
     """1.0 if the group's scores were too unreliable and are all their mean (`reliability_rule`)."""
+    acc_true: float = 0.0
+    """1.0 if it passes the dataset's own tests; known where `has_truth` is 1.0."""
+    has_truth: float = 0.0
 
     def as_dict(self, prefix: str = "") -> dict[str, float]:
         """Return the flat dict that goes to verl (no prefix) or into files (prefix `coderm_`)."""

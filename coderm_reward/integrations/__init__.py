@@ -1,0 +1,1 @@
+"""Where training loops plug in; every framework is imported only by the module named after it."""
