@@ -13,6 +13,13 @@ def linked(path, link):
 def watched(folder):
     descriptor = libc.inotify_init()
     return descriptor >= 0 and libc.inotify_add_watch(descriptor, folder.encode(), 0x100) >= 0
+def homes():  # what they hold besides Python itself, which may well live there
+    pythons = {os.path.realpath(path) for path in (sys.prefix, sys.base_prefix, sys.base_exec_prefix)}
+    for place, folders, files in os.walk("/home"):
+        folders[:] = [name for name in folders if os.path.join(place, name) not in pythons]
+        if not all(os.path.islink(os.path.join(place, name)) for name in files):
+            return True
+    return False
 def probe(folder, path):
     return which([
         ("opened", lambda: succeeded(lambda: open(path).read())),
@@ -24,7 +31,7 @@ def probe(folder, path):
         ("executed", lambda: succeeded(lambda: os.posix_spawn(path, [path], {}))),
         ("listed the folder", lambda: succeeded(os.listdir, folder)),
         ("read accounts", lambda: succeeded(lambda: open("/etc/passwd").read())),
-        ("listed homes", lambda: succeeded(os.listdir, "/home")),
+        ("read homes", homes),
     ])
 """
 
