@@ -110,8 +110,11 @@ def test_nothing_piles_up_over_many_jobs(
         for _ in range(jobs):
             await sandbox.pool.run(Job(ADD, (test,)))
 
+    # Only root may look into the descriptors of processes that took care not to be looked into.
+    kinds = ("task",) if os.geteuid() else ("fd", "task")
+
     def held() -> Any:
-        inside = [len(os.listdir(f"/proc/{pid}/{what}")) for pid in pids for what in ("fd", "task")]
+        inside = [len(os.listdir(f"/proc/{pid}/{what}")) for pid in pids for what in kinds]
         return threads_and_children(), inside
 
     pids = sandbox.pool.worker_pids()

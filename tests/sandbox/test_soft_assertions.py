@@ -459,7 +459,7 @@ def text_of(methods: list[list[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-MORE = pytest.mark.parametrize("examples", [4, pytest.param(60, marks=pytest.mark.slow)])
+MORE = pytest.mark.parametrize("examples", [4, pytest.param(20, marks=pytest.mark.slow)])
 
 
 @MORE
