@@ -21,12 +21,13 @@ test: .venv/.installed-test  ## without the slow real components; the sandbox's 
 	scripts/test -m "not slow and not verl" -n 2 --dist loadfile --ignore tests/sandbox
 	scripts/test -m "not slow and not verl" tests/sandbox
 
-test-slow: .venv/.installed-test  ## tests of slow real components; a real vLLM on the CPU in .venv-vllm is one
+test-slow: .venv/.installed-test  ## tests of slow real components: a real vLLM in .venv-vllm, verl and Ray in .venv-verl
 	PYTHON=$(PYTHON) scripts/vllm-cpu
-	scripts/test -m slow
+	scripts/test -m "slow and not verl"
+	PYTHON=$(PYTHON) scripts/verl-cpu test
 
 check: .venv/.installed-test  ## lint, format, types, import contract
 	scripts/check
 
 clean:
-	rm -rf .venv .venv-vllm .venv-vllm.lock out
+	rm -rf .venv .venv-vllm .venv-vllm.lock .venv-verl .venv-verl.lock out
