@@ -1,4 +1,4 @@
-"""Recipes that train, and the commands that their scripts would run, taken down by a program in the place of the real one."""
+"""Recipes that train, and the commands that their scripts would run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _TAKE_DOWN = '#!/usr/bin/env bash\nprintf "%s\\0" "$@" >"$TAKEN_DOWN"\nenv -0 >"
 
 
 def run(script: Path, *arguments: str, scratch: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a recipe's script in an environment where `python` and `vllm` only take down what they were asked."""
+    """Run a recipe's script where `python` and `vllm` only take down what they were asked."""
     programs = scratch / "programs"
     programs.mkdir(exist_ok=True)
     for name in ("python", "vllm"):
@@ -47,7 +47,12 @@ def run(script: Path, *arguments: str, scratch: Path, **environment: str) -> sub
         (programs / name).chmod(0o755)
     known = {"PATH": f"{programs}:{os.environ['PATH']}", "TAKEN_DOWN": str(scratch / "taken_down")}
     return subprocess.run(
-        [str(script), *arguments], env=known | environment, cwd=scratch, capture_output=True, text=True, check=False
+        [str(script), *arguments],
+        env=known | environment,
+        cwd=scratch,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -57,7 +62,7 @@ def taken_down(scratch: Path) -> list[str]:
 
 
 def command(recipe: Recipe, scratch: Path, *more: str, **environment: str) -> list[str]:
-    """Return all arguments that the recipe gives to python, with data in a folder whose name is hard to quote."""
+    """Return what the recipe gives to python, with data in a folder whose name is hard to quote."""
     data = scratch / "a folder, of [data] = 1"
     data.mkdir(exist_ok=True)
     for name in ("train.parquet", "val.parquet"):
@@ -83,5 +88,7 @@ def overrides(recipe: Recipe, scratch: Path, *more: str, **environment: str) -> 
 
 def reward_kwargs(given: list[str]) -> dict[str, Any]:
     """Return what the overrides hand to the reward, without hydra's quotes."""
-    found = (item.removeprefix(REWARD_KWARGS).split("=", 1) for item in given if item.startswith(REWARD_KWARGS))
+    found = (
+        item.removeprefix(REWARD_KWARGS).split("=", 1) for item in given if item.startswith(REWARD_KWARGS)
+    )
     return {key: value.strip("'") for key, value in found}

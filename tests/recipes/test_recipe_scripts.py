@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import subprocess
@@ -28,6 +29,7 @@ from recipe_commands import (
 from coderm_reward.budget.choice import make_allocator, make_estimator
 from coderm_reward.config import load_config
 from coderm_reward.errors import ConfigError
+from coderm_reward.training_config import TrainingConfig
 
 SCRIPTS = sorted(FOLDER.glob("*/*.sh"))
 recipes = pytest.mark.parametrize("recipe", RECIPES, ids=str)
@@ -40,7 +42,9 @@ def test_every_recipe_that_trains_is_tested_here() -> None:
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_a_script_is_sane(script: Path) -> None:
-    assert subprocess.run(["bash", "-n", str(script)], capture_output=True, text=True, check=False).stderr == ""
+    assert (
+        subprocess.run(["bash", "-n", str(script)], capture_output=True, text=True, check=False).stderr == ""
+    )
     assert os.access(script, os.X_OK)
     lines = script.read_text().splitlines()
     assert lines[0] == "#!/usr/bin/env bash"
@@ -59,7 +63,9 @@ def test_every_line_of_the_command_is_quoted_where_it_must_be(recipe: Recipe) ->
     body = text[text.index("exec python") :].splitlines()[1:]
     assert body[-1].strip() == '"$@"'
     for line in body[:-1]:
-        assert re.fullmatch(r"    \+?[a-z_.]+=(\"[^\"]*\"|\"'\$\(realpath \"\$\w+\"\)'\"|'[^']*'|[\w.:/-]+) \\", line), line
+        assert re.fullmatch(
+            r"    \+?[a-z_.]+=(\"[^\"]*\"|\"'\$\(realpath \"\$\w+\"\)'\"|'[^']*'|[\w.:/-]+) \\", line
+        ), line
 
 
 @recipes
@@ -88,7 +94,10 @@ def test_a_misspelt_setting_of_the_reward_is_an_error(tmp_path: Path) -> None:
 
 @recipes
 def test_what_is_appended_comes_last(recipe: Recipe, tmp_path: Path) -> None:
-    assert overrides(recipe, tmp_path, "trainer.total_epochs=1", "a=b c")[-2:] == ["trainer.total_epochs=1", "a=b c"]
+    assert overrides(recipe, tmp_path, "trainer.total_epochs=1", "a=b c")[-2:] == [
+        "trainer.total_epochs=1",
+        "a=b c",
+    ]
 
 
 @recipes
@@ -99,7 +108,9 @@ def test_nothing_is_set_twice(recipe: Recipe, tmp_path: Path) -> None:
 
 @recipes
 @pytest.mark.parametrize("name", ["TRAIN_FILE", "VAL_FILE"])
-def test_data_that_is_not_named_or_not_there_is_said_at_once(recipe: Recipe, name: str, tmp_path: Path) -> None:
+def test_data_that_is_not_named_or_not_there_is_said_at_once(
+    recipe: Recipe, name: str, tmp_path: Path
+) -> None:
     script, arguments = FOLDER / recipe.folder / "run.sh", [recipe.arm] if recipe.arm else []
     (tmp_path / "here").touch()
     known = {"TRAIN_FILE": "here", "VAL_FILE": "here", "CODERM_URL": "http://host/v1"}
@@ -116,7 +127,9 @@ def test_relative_files_and_local_models_become_absolute(recipe: Recipe, tmp_pat
     for name in ("train.parquet", "val.parquet"):
         (tmp_path / name).touch()
     (tmp_path / "policy").mkdir()
-    given = overrides(recipe, tmp_path, TRAIN_FILE="train.parquet", VAL_FILE="val.parquet", POLICY="policy", OUT="out")
+    given = overrides(
+        recipe, tmp_path, TRAIN_FILE="train.parquet", VAL_FILE="val.parquet", POLICY="policy", OUT="out"
+    )
     assert f"data.train_files='{tmp_path}/train.parquet'" in given
     assert f"actor_rollout_ref.model.path='{tmp_path}/policy'" in given
     assert all(value.startswith(("/", "http")) for value in reward_kwargs(given).values())
@@ -144,7 +157,7 @@ def test_a_pair_needs_to_know_which_run(arguments: list[str], tmp_path: Path) ->
     assert "uniform or dynamic" in done.stderr
 
 
-def test_the_pair_differs_in_the_budget_and_nowhere_else(tmp_path: Path) -> None:
+def test_the_pair_differs_in_the_budget_and_nowhere_else() -> None:
     trees = [msgspec.yaml.decode(recipe.settings.read_bytes()) for recipe in (UNIFORM, DYNAMIC)]
     budgets = [tree.pop("budget") for tree in trees]
     assert trees[0] == trees[1]
@@ -167,7 +180,7 @@ def test_the_server_is_what_the_settings_expect(tmp_path: Path) -> None:
     given = taken_down(tmp_path)
     config = load_config(EXTERNAL.settings)
     assert given[:2] == ["serve", "KAKA22/CodeRM-8B"]
-    option = dict(zip(given[2:], given[3:]))
+    option = dict(itertools.pairwise(given))
     assert option["--served-model-name"] == config.generation.model
     assert int(option["--max-model-len"]) == config.generation.context
     assert (option["--host"], option["--port"], option["--data-parallel-size"]) == ("127.0.0.1", "9", "4")
@@ -183,3 +196,15 @@ def test_the_server_lets_nobody_in_without_a_key_and_never_shows_it(tmp_path: Pa
     run(script, scratch=tmp_path, HOST="0.0.0.0", CODERM_API_KEY="hunter2")
     assert "hunter2" not in " ".join(taken_down(tmp_path))
     assert "VLLM_API_KEY=hunter2" in (tmp_path / "taken_down.env").read_text().split("\0")
+
+
+def test_the_page_names_every_setting_of_training_with_its_default() -> None:
+    page = (FOLDER.parent / "docs" / "verl.md").read_text()
+    table = page[page.index("## Settings of training") : page.index("Of the others")]
+    rows = re.findall(r"^\| (`.+?`) \| (.+?) \|", table, re.M)[1:]
+    named = [name for names, _ in rows for name in re.findall(r"`(\w+)`", names)]
+    defaults = msgspec.structs.asdict(TrainingConfig())
+    assert named == list(defaults)
+    said = [value.replace(",", "").split() for _, value in rows if re.match(r"[\d., ]+$", value)]
+    numbers = [value for value in defaults.values() if value is not None]
+    assert [float(value) for values in said for value in values] == numbers

@@ -1,7 +1,8 @@
-"""The training recipes in verl's own configuration: composed, and checked as its entry point does before it wants a GPU."""
+"""The training recipes in verl's own configuration, checked as its entry point does before it wants a GPU."""
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from recipe_commands import (  # noqa: E402
     COLOCATED,
     DYNAMIC,
     EXTERNAL,
+    FOLDER,
     PPO,
     RECIPES,
     REWARD_KWARGS,
@@ -47,7 +49,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("policy")
     words = {"<pad>": 0, "<eos>": 1, "word": 2}
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer(models.WordLevel(words, unk_token="<pad>")), pad_token="<pad>", eos_token="<eos>"
+        tokenizer_object=Tokenizer(models.WordLevel(words, unk_token="<pad>")),
+        pad_token="<pad>",
+        eos_token="<eos>",
     )
     tokenizer.chat_template = "{% for message in messages %}{{ message.content }}{% endfor %}"
     tokenizer.save_pretrained(folder)
@@ -69,7 +73,8 @@ def composed(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Co
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
     def compose_recipe(recipe: Recipe | None = None, *more: str) -> Any:
-        given = overrides(recipe, tmp_path, *more, POLICY=str(model), CODERM=str(model)) if recipe else []
+        models = {"POLICY": str(model), "CODERM": str(model)}
+        given = overrides(recipe, tmp_path, *more, **models) if recipe else list(more)
         folder = Path(verl.__file__).parent / "trainer" / "config"
         with initialize_config_dir(config_dir=str(folder), version_base=None):
             return compose("ppo_trainer", overrides=given)
@@ -92,10 +97,15 @@ def check(config: Any) -> None:
         warnings.simplefilter("ignore")
         critic, reference = need_critic(config), need_reference_policy(config)
         validate_config(config=config, use_reference_policy=reference, use_critic=critic)
-        sections = ["algorithm", "actor_rollout_ref.actor", "actor_rollout_ref.rollout", "actor_rollout_ref.model"]
+        sections = [
+            "algorithm",
+            "actor_rollout_ref.actor",
+            "actor_rollout_ref.rollout",
+            "actor_rollout_ref.model",
+        ]
         sections += ["critic"] if critic else []
         sections += ["reward.reward_model"] if config.reward.reward_model.enable else []
-        # Not reward.reward_manager and not actor_rollout_ref.ref: verl 0.9.1 cannot make these either, and never does.
+        # Not reward.reward_manager and actor_rollout_ref.ref: verl 0.9.1 cannot make these, and never does.
         for section in sections:
             omega_conf_to_dataclass(OmegaConf.select(config, section))
     get_adv_estimator_fn(config.algorithm.adv_estimator)
@@ -140,7 +150,9 @@ def kind(value: Any) -> type:
 
 
 @recipes
-def test_every_value_is_of_the_kind_that_it_replaces(recipe: Recipe, composed: Composed, tmp_path: Path) -> None:
+def test_every_value_is_of_the_kind_that_it_replaces(
+    recipe: Recipe, composed: Composed, tmp_path: Path
+) -> None:
     """verl takes tensor_model_parallel_size=one without a word."""
     config, default = composed(recipe), composed()
     for item in overrides(recipe, tmp_path):
@@ -156,7 +168,10 @@ def test_the_reward_is_ours(recipe: Recipe, composed: Composed) -> None:
     reward = composed(recipe).reward
     assert (reward.reward_manager.source, reward.reward_manager.name) == ("importlib", "CodeRMRewardManager")
     assert reward.reward_manager.module.path == MODULE
-    assert (reward.custom_reward_function.path, reward.custom_reward_function.name) == (MODULE, "compute_score")
+    assert (reward.custom_reward_function.path, reward.custom_reward_function.name) == (
+        MODULE,
+        "compute_score",
+    )
 
 
 def test_verl_finds_manager_and_function(composed: Composed) -> None:
@@ -209,7 +224,7 @@ def test_verl_serves_what_the_reward_asks_of_it(recipe: Recipe, composed: Compos
 
 
 @pytest.mark.parametrize("recipe", ON_TRAINING_CARDS, ids=str)
-def test_engines_on_one_card_sleep_and_fit_even_if_both_were_awake(recipe: Recipe, composed: Composed) -> None:
+def test_engines_on_one_card_sleep_and_would_fit_awake(recipe: Recipe, composed: Composed) -> None:
     config = composed(recipe)
     served, rollout = config.reward.reward_model, config.actor_rollout_ref.rollout
     assert not served.enable_resource_pool
@@ -221,7 +236,8 @@ def test_engines_on_one_card_sleep_and_fit_even_if_both_were_awake(recipe: Recip
 def test_an_engine_on_its_own_cards_never_sleeps(composed: Composed) -> None:
     served = composed(STANDALONE).reward.reward_model
     assert served.enable_resource_pool
-    assert not served.rollout.free_cache_engine  # verl puts it to sleep at start-up, and in streaming nobody wakes it
+    # verl puts it to sleep at start-up, and nobody wakes it where rewards are asked for one by one.
+    assert not served.rollout.free_cache_engine
 
 
 def test_an_external_server_needs_no_card_of_verl(composed: Composed) -> None:
@@ -249,6 +265,30 @@ def test_cards_are_shared_as_the_recipe_says(recipe: Recipe, composed: Composed)
     else:
         assert cards == {"global_pool": 8}
     assert (Role.Critic in trainer.mapping) == (recipe is PPO)
+
+
+@pytest.mark.parametrize(("recipe", "refused"), [(COLOCATED, True), (STANDALONE, False), (EXTERNAL, False)])
+def test_dapo_needs_rewards_one_by_one(recipe: Recipe, refused: bool, composed: Composed) -> None:
+    """What docs/verl.md says of algorithm.filter_groups."""
+    from verl.trainer.ppo.v1 import get_trainer_cls
+
+    trainer = object.__new__(get_trainer_cls("sync"))
+    trainer.config = composed(
+        recipe, "algorithm.filter_groups.enable=True", "algorithm.filter_groups.metric=acc"
+    )
+    if refused:
+        with pytest.raises(AssertionError, match="colocated reward model"):
+            trainer._resolve_filter_groups_metric()
+    else:
+        assert trainer._resolve_filter_groups_metric() == "acc"
+
+
+def test_what_every_run_needs_composes_as_the_page_says(composed: Composed) -> None:
+    page = (FOLDER.parent / "docs" / "verl.md").read_text()
+    lines = [line.strip() for line in page.splitlines() if re.match(r"    \+?reward\.\S+=\S+$", line)]
+    assert len(lines) == 6
+    reward = composed(None, *lines).reward
+    assert (reward.reward_manager.module.path, reward.custom_reward_function.path) == (MODULE, MODULE)
 
 
 def test_only_the_budget_tells_the_pair_apart(composed: Composed) -> None:
