@@ -36,7 +36,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -47,7 +47,7 @@ from coderm_reward.generation.statements import Part, Statement, mentioning, sta
 from coderm_reward.source import FunctionNode, likely_entry_point, normalised_id, safe_parse
 from coderm_reward.types import TestSuite, UnitTest, content_hash
 
-__all__ = ["REPAIRED", "parse_responses"]
+__all__ = ["REPAIRED", "parse_responses", "parse_sources"]
 
 REPAIRED = "repaired_"
 """Prefix of the counters that count changes to kept tests instead of what was thrown away."""
@@ -66,12 +66,7 @@ def parse_responses(
     Tests come in the order of the responses; of equal ones the first is kept, with the number of its copies.
     `prompted_by` says for each response whose code stood in its prompt; "" for nobody's.
     """
-    tests, counts, sources = _parse_all(responses, entry_point)
-    if entry_point is None:
-        trees = (safe_parse(test.source) for test in tests)
-        entry_point = likely_entry_point(tree for tree in trees if tree is not None)
-        if entry_point is not None:
-            tests, counts, sources = _parse_all(responses, entry_point)
+    tests, counts, sources = _parse_all(responses, entry_point, response_code)
     if prompted_by:
         tests = [
             msgspec.structs.replace(
@@ -79,25 +74,54 @@ def parse_responses(
             )
             for test in tests
         ]
-    return TestSuite(
-        prompt_hash=prompt_hash,
-        tests=tuple(tests),
-        responses=len(responses),
-        dropped={reason: counts[reason] for reason in sorted(counts) if counts[reason]},
-    )
+    return _suite(prompt_hash, tests, len(responses), counts)
 
 
-def _parse_all(
-    responses: Sequence[str], entry_point: str | None
-) -> tuple[list[UnitTest], Counter[str], dict[str, list[int]]]:
-    """Return the tests, the counters, and the responses that each test came from."""
+def parse_sources(sources: Sequence[str], entry_point: str | None, prompt_hash: str = "") -> TestSuite:
+    """Return the suite of the unit tests in these Python files, as parse_responses does of model responses.
+
+    A file is read as it stands: no fences, thoughts or cut ends; one that does not parse is `does_not_parse`.
+    """
+    tests, counts, _ = _parse_all(sources, entry_point, _whole)
+    return _suite(prompt_hash, tests, len(sources), counts)
+
+
+def _whole(source: str, counts: Counter[str]) -> str | None:
+    if safe_parse(source) is not None:
+        return source
+    counts["does_not_parse"] += 1
+    return None
+
+
+def _suite(prompt_hash: str, tests: Sequence[UnitTest], responses: int, counts: Counter[str]) -> TestSuite:
+    dropped = {reason: counts[reason] for reason in sorted(counts) if counts[reason]}
+    return TestSuite(prompt_hash=prompt_hash, tests=tuple(tests), responses=responses, dropped=dropped)
+
+
+_Parsed = tuple[list[UnitTest], Counter[str], dict[str, list[int]]]
+"""The tests, the counters, and the responses that each test came from."""
+_Reader = Callable[[str, Counter[str]], "str | None"]
+
+
+def _parse_all(responses: Sequence[str], entry_point: str | None, read: _Reader) -> _Parsed:
+    """Parse all responses; without an entry point once more with the one that their tests call."""
+    found = _parse_each(responses, entry_point, read)
+    if entry_point is None:
+        trees = (safe_parse(test.source) for test in found[0])
+        entry_point = likely_entry_point(tree for tree in trees if tree is not None)
+        if entry_point is not None:
+            return _parse_each(responses, entry_point, read)
+    return found
+
+
+def _parse_each(responses: Sequence[str], entry_point: str | None, read: _Reader) -> _Parsed:
     counts: Counter[str] = Counter()
     tests: dict[str, UnitTest] = {}
     sources: dict[str, list[int]] = {}
     for index, response in enumerate(responses):
         own: Counter[str] = Counter()
         try:
-            found = list(_parse_one(response, entry_point, own))
+            found = list(_parse_one(read(response, own), entry_point, own))
         except RecursionError:  # a tree too deep to walk or to print
             found, own = [], Counter(does_not_parse=1)
         for reason, n in own.items():
@@ -110,9 +134,8 @@ def _parse_all(
     return list(tests.values()), counts, sources
 
 
-def _parse_one(response: str, entry_point: str | None, counts: Counter[str]) -> Iterator[UnitTest]:
-    """Yield the tests of one response: one per class that no other test class of it inherits from."""
-    source = response_code(response, counts)
+def _parse_one(source: str | None, entry_point: str | None, counts: Counter[str]) -> Iterator[UnitTest]:
+    """Yield the tests of one source: one per class that no other test class of it inherits from."""
     tree = None if source is None else safe_parse(source)
     if source is None or tree is None:
         return
