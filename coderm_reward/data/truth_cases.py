@@ -18,11 +18,14 @@ import msgspec
 
 from coderm_reward.data.plain_values import literal
 
-__all__ = ["LOOKUP", "MAX_CASES", "Case", "case_sources", "function_case"]
+__all__ = ["LOOKUP", "MAX_CASES", "VOTES_PER_CLASS", "Case", "case_sources", "function_case"]
 
 MAX_CASES = 1000
+VOTES_PER_CLASS = 4
+"""Cases or assertions in a class: few, because only several classes can be given up together for a solution
+that hangs (sandbox Limits.hang_limit)."""
 _MAX_SOURCE = 150_000
-"""Characters of one class; more cases go into another."""
+"""Characters of one class."""
 _MAX_TOTAL = 2_000_000
 """Characters of all classes."""
 
@@ -116,7 +119,7 @@ def case_sources(cases: Sequence[Case], function: str, dropped: Counter[str]) ->
     for method in methods:
         if len(method) > _MAX_SOURCE or total + len(method) > _MAX_TOTAL:
             continue
-        if size + len(method) > _MAX_SOURCE:
+        if len(current) == VOTES_PER_CLASS or size + len(method) > _MAX_SOURCE:
             sources.append(_class(len(sources), function, current))
             current, size = [], 0
         current.append(method)

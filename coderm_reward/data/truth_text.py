@@ -10,10 +10,10 @@ from __future__ import annotations
 import ast
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from coderm_reward.data.helpers import with_promised_names
-from coderm_reward.data.truth_cases import LOOKUP
+from coderm_reward.data.truth_cases import LOOKUP, VOTES_PER_CLASS
 from coderm_reward.fences import fenced_blocks
 from coderm_reward.source import MAX_SOURCE_CHARS, FunctionNode, free_names, safe_parse
 
@@ -25,25 +25,24 @@ def test_sources(
 ) -> tuple[str, ...]:
     """Return Python files with the tests of these texts, each of which `setup` goes before.
 
-    Texts that are assertions alone share a file; every other one is a program of its own. Texts without any
-    test give nothing; what does not parse counts as `does_not_parse`, what is too long as `too_large`.
+    Texts that are assertions alone are put together; every other one is a program of its own. Texts without
+    any test give nothing; what does not parse counts as `does_not_parse`, what is too long as `too_large`.
     `function` is what a `check(candidate)` is called with.
     """
     if setup and safe_parse(setup) is None:
         dropped["bad_setup"] += 1
         setup = ""
-    alone: list[str] = []
+    alone: list[ast.Module] = []
     others: list[str] = []
     for text in texts:
         tree, text = _parsed(text, dropped)
         if tree is None or not is_test_text(tree):
             continue
         if not setup and _is_assertions(tree):
-            alone.append(text)
+            alone.append(tree)
         elif source := _whole(f"{setup}\n\n{text}" if setup else text, function, dropped):
             others.append(source)
-    merged = list(_merged(alone))
-    return (*merged, *others)
+    return (*_merged(alone, dropped), *others)
 
 
 test_sources.__test__ = False  # type: ignore[attr-defined]  # not a pytest function
@@ -126,18 +125,19 @@ def _is_assertions(tree: ast.Module) -> bool:
     return all(isinstance(node, (ast.Assert, ast.Import, ast.ImportFrom)) for node in tree.body)
 
 
-def _merged(texts: Iterable[str]) -> Iterable[str]:
-    """Join texts of assertions, but into no file too long to be parsed."""
-    part: list[str] = []
-    size = 0
-    for text in texts:
-        if part and size + len(text) + 1 > MAX_SOURCE_CHARS // 2:
-            yield "\n".join(part)
-            part, size = [], 0
-        part.append(text)
-        size += len(text) + 1
-    if part:
-        yield "\n".join(part)
+def _merged(trees: Iterable[ast.Module], dropped: Counter[str]) -> Iterator[str]:
+    """Yield files with a few of these assertions each, and with all that their texts import."""
+    imports: list[str] = []
+    checks: list[str] = []
+    for node in (node for tree in trees for node in tree.body):
+        try:
+            (checks if isinstance(node, ast.Assert) else imports).append(ast.unparse(node))
+        except (RecursionError, ValueError):  # too deep, or an integer of more digits than Python prints
+            dropped["does_not_parse"] += 1
+    future = [line for line in imports if line.startswith("from __future__")]
+    head = list(dict.fromkeys([*future, *imports]))
+    for start in range(0, len(checks), VOTES_PER_CLASS):
+        yield "\n".join([*head, *checks[start : start + VOTES_PER_CLASS]]) + "\n"
 
 
 def _has_tests(tree: ast.Module) -> bool:

@@ -7,6 +7,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 
 from coderm_reward.data.entry_points import entry_point_from_tests
@@ -113,8 +114,13 @@ class TruthJudge:
         suite = await self._suite(problem, value)
         if suite is None:
             return [None] * len(solutions)
-        matrix = await self._executor.execute(solutions, suite)
-        return _truths(matrix)
+        verdicts = _Verdicts(len(solutions))
+        for tests in (suite.tests[:1], suite.tests[1:]):  # most wrong solutions fail at once
+            left = verdicts.undecided()
+            if tests and left:
+                part = msgspec.structs.replace(suite, tests=tests)
+                verdicts.add(left, await self._executor.execute([solutions[i] for i in left], part))
+        return verdicts.truths()
 
     async def _suite(self, problem: Problem, value: object) -> TestSuite | None:
         try:
@@ -144,16 +150,37 @@ def _chars(suite: TestSuite | None) -> int:
 _NO_EVIDENCE = (Verdict.UNKNOWN, Verdict.INVALID_TEST)
 
 
-def _truths(matrix: ExecutionMatrix) -> list[bool | None]:
-    valid = [test.id not in matrix.invalid for test in matrix.tests]
-    if not any(valid):
-        return [None] * len(matrix.has_code)
-    votes = np.concatenate([matrix.class_verdicts[:, valid], matrix.method_verdicts], axis=1)
-    found: list[bool | None] = []
-    for has_code, row in zip(matrix.has_code, votes, strict=True):
-        if not has_code or not np.isin(row, (Verdict.PASS, *_NO_EVIDENCE)).all():
-            found.append(False)
-        else:
-            counted = row[row != Verdict.INVALID_TEST]
-            found.append(True if counted.size and (counted == Verdict.PASS).all() else None)
-    return found
+class _Verdicts:
+    """What the tests run so far say of R solutions."""
+
+    def __init__(self, solutions: int) -> None:
+        self._failed = [False] * solutions
+        self._passed = [0] * solutions
+        self._unknown = [False] * solutions
+        self._no_code = [False] * solutions
+        self._any_valid = False
+
+    def undecided(self) -> list[int]:
+        """Return the solutions that more tests could still say something about."""
+        return [i for i, failed in enumerate(self._failed) if not failed]
+
+    def add(self, solutions: Sequence[int], matrix: ExecutionMatrix) -> None:
+        valid = [test.id not in matrix.invalid for test in matrix.tests]
+        self._any_valid |= any(valid)
+        votes = np.concatenate([matrix.class_verdicts[:, valid], matrix.method_verdicts], axis=1)
+        for i, has_code, row in zip(solutions, matrix.has_code, votes, strict=True):
+            self._no_code[i] = not has_code
+            self._failed[i] |= not np.isin(row, (Verdict.PASS, *_NO_EVIDENCE)).all()
+            self._passed[i] += int((row == Verdict.PASS).sum())
+            self._unknown[i] |= bool((row == Verdict.UNKNOWN).any())
+
+    def truths(self) -> list[bool | None]:
+        """Return [R] True, False, or None where there is no evidence."""
+        found: list[bool | None] = []
+        for i, failed in enumerate(self._failed):
+            if failed or (self._no_code[i] and self._any_valid):
+                found.append(False)
+            else:
+                known = self._passed[i] and not (self._unknown[i] or self._no_code[i])
+                found.append(True if known else None)
+        return found
