@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from coderm_reward.data.helpers import with_promised_names
 from coderm_reward.data.truth_cases import LOOKUP, VOTES_PER_CLASS
 from coderm_reward.fences import fenced_blocks
-from coderm_reward.source import MAX_SOURCE_CHARS, FunctionNode, free_names, safe_parse
+from coderm_reward.source import MAX_SOURCE_CHARS, FunctionNode, free_calls, free_names, safe_parse
 
 __all__ = ["check_function", "is_test_text", "test_sources", "with_promises"]
 
@@ -80,9 +80,16 @@ def _asserts(node: ast.stmt) -> bool:
     return False
 
 
-def _asserts_when_run(tree: ast.Module) -> bool:
-    """Whether what runs at module level asserts, itself or in a definition of the text that it names."""
-    definitions = {n.name: n for n in tree.body if isinstance(n, (*FunctionNode, ast.ClassDef))}
+def _asserts_when_run(tree: ast.Module, function: str | None) -> bool:
+    """Whether what runs at module level asserts, itself or in a definition of the text that it names.
+
+    The function under test does not count: a right solution with an example call is no test.
+    """
+    definitions = {
+        n.name: n
+        for n in tree.body
+        if isinstance(n, (*FunctionNode, ast.ClassDef)) and n.name not in (function, "Solution")
+    }
     agenda: list[ast.stmt] = [n for n in tree.body if not isinstance(n, (*FunctionNode, ast.ClassDef))]
     while agenda:
         node = agenda.pop()
@@ -169,7 +176,7 @@ def _whole(source: str, function: str | None, dropped: Counter[str]) -> str | No
             return None
         tree.body += ast.parse(f"{taker}(_coderm_function())").body
         lookup = ast.parse(LOOKUP.format(function=function)).body
-    if not _asserts_when_run(tree):
+    if not _asserts_when_run(tree, function) or (function is None and not free_calls(tree)):
         return None
     if any(isinstance(node, ast.Global) for node in ast.walk(tree)):
         dropped["global"] += 1
