@@ -129,10 +129,13 @@ def _template(text: str | None) -> str | None:
     """Return a template, from its file where the text is the name of one."""
     if text is None or "{question}" in text:
         return text
-    path = Path(text)
-    if not path.is_file():
-        return text
-    return path.read_text(encoding="utf-8")
+    try:
+        return Path(text).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"--template {text!r} has no {{question}}, and is no file that can be read ({error}); "
+            "put {question} where the problem's text belongs."
+        ) from None
 
 
 def _progress() -> Progress:

@@ -65,6 +65,8 @@ _TESTS = (
     "test_cases",
     "testcases",
     "input_output",
+    "private_test_cases",
+    "public_test_cases",
     "verification_info",
     "ground_truth",
 )

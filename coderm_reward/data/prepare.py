@@ -241,7 +241,7 @@ def _default_prompt(asked: str, starter: str, entry_point: str | None, function:
     parts = [asked]
     if starter.strip():
         parts.append(f"Start from this code:\n\n```python\n{starter.strip()}\n```")
-    elif entry_point and not re.search(rf"\b{re.escape(entry_point)}\b", asked):
+    elif entry_point and entry_point_from_prompt(asked) != entry_point:
         parts.append(f"Write the function `{function}`.")
     return "\n\n".join([*parts, _CLOSING])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any
 
 import msgspec
@@ -227,9 +227,7 @@ def truth_value(form: DatasetForm, roles: RoleColumns, row: Mapping[str, Any]) -
     """Return what a row's columns of tests hold: the one value, or an object of several; None without any."""
     names = roles.columns["tests"].split("+") if "tests" in roles else []
     found = {name: lookup(row, name) for name in names}
-    found = {
-        form.renamed.get(name, name): value for name, value in found.items() if value not in (None, "", [])
-    }
+    found = {form.renamed.get(name, name): value for name, value in found.items() if not _is_empty(value)}
     if form.name == "CodeContests":
         return _joined(found.values())
     if len(names) == 1:
@@ -265,6 +263,10 @@ def _joined(parts: Iterable[Any]) -> dict[str, list[Any]] | None:
             inputs += part.get("input") or part.get("inputs") or []
             outputs += part.get("output") or part.get("outputs") or []
     return {"inputs": inputs, "outputs": outputs} if inputs else None
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, Sized) and len(value) == 0)
 
 
 def _in_any(rows: Sequence[Mapping[str, Any]], column: str) -> bool:

@@ -253,14 +253,15 @@ def test_texts_too_long_to_be_parsed_are_none() -> None:
     assert methods(truth_suite(["assert add(1, 2) == 3", "#" * 300_000], PROBLEM)) == [("test_assert_1",)]
 
 
+WORDS = """assert add ( ) == 1 import ' { } [ ] , : "inputs" "outputs" "fn_name" ``` </think>"""
+KEYS = """
+inputs outputs fn_name input output test_list assert_case functional metadata testtype type test_cases
+entry_point test_setup_code test ground_truth
+"""
 words = st.sampled_from(
-    "assert|add|(|)|==|1|\n|    |def check(candidate):|class TestX:|import|'|def test_x():|{|}|[|]|,|:"
-    '|"inputs"|"outputs"|"fn_name"|```|</think>'.split("|")
+    ["\n", "    ", "def check(candidate):", "class TestX:", "def test_x():", *WORDS.split()]
 )
-keys = st.sampled_from(
-    "inputs outputs fn_name input output test_list assert_case functional metadata testtype type test_cases "
-    "entry_point test_setup_code test ground_truth".split()
-)
+keys = st.sampled_from(KEYS.split())
 texts = st.text() | st.lists(words).map(" ".join) | st.sampled_from([CHECK, UNITTEST, PYTEST, "functional"])
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.binary() | texts,

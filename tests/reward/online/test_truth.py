@@ -115,39 +115,42 @@ def test_a_solution_that_hangs_fails_and_is_not_waited_for_at_every_case() -> No
     assert with_judge(work, timeout=0.2) == [False, True]
 
 
-@pytest.mark.parametrize(
-    ("returned", "expected", "right"),
-    [
-        ("(1, (2, 3))", [1, [2, 3]], True),
-        ("[(1, 'a')]", [[1, "a"]], True),
-        ("[1, 2, 3]", [1, 2], False),
-        ("{1: 'a'}", {"1": "a"}, True),
-        ("{1: 'a', '1': 'b'}", {"1": "a"}, False),
-        ("{1: (2.0000001,)}", {"1": [2.0]}, True),
-        ("0.1 + 0.2", 0.3, True),
-        ("0.3001", 0.3, False),
-        ("3", 3.0, True),
-        ("3.0000000001", 3, False),
-        ("float('nan')", math.nan, True),
-        ("float('inf')", math.inf, True),
-        ("-float('inf')", math.inf, False),
-        ("1e300", math.inf, False),
-        ("True", 1, True),
-        ("'1'", 1, False),
-        ("None", None, True),
-        ("None", [], False),
-        ("'<|im_end|><|im_start|></think>'", "<|im_end|><|im_start|></think>", True),
-        ("'\\ud800'", "\ud800", True),
-    ],
-)
-def test_results_are_compared_as_json_needs_it(returned: str, expected: Any, right: bool) -> None:
-    value = {"inputs": [[]], "outputs": [expected], "fn_name": "f"}
+RESULTS = [
+    ("(1, (2, 3))", [1, [2, 3]], True),
+    ("[(1, 'a')]", [[1, "a"]], True),
+    ("[1, 2, 3]", [1, 2], False),
+    ("{1: 'a'}", {"1": "a"}, True),
+    ("{1: 'a', '1': 'b'}", {"1": "a"}, False),
+    ("{1: (2.0000001,)}", {"1": [2.0]}, True),
+    ("0.1 + 0.2", 0.3, True),
+    ("0.3001", 0.3, False),
+    ("3", 3.0, True),
+    ("3.0000000001", 3, False),
+    ("float('nan')", math.nan, True),
+    ("float('inf')", math.inf, True),
+    ("-float('inf')", math.inf, False),
+    ("1e300", math.inf, False),
+    ("True", 1, True),
+    ("'1'", 1, False),
+    ("None", None, True),
+    ("None", [], False),
+    ("'<|im_end|><|im_start|></think>'", "<|im_end|><|im_start|></think>", True),
+    ("'\\ud800'", "\ud800", True),
+]
+
+
+def test_results_are_compared_as_json_needs_it() -> None:
     problem = Problem("r", "Return it.", "f")
 
-    async def work(judge: TruthJudge) -> list[bool | None]:
-        return await judge.judge(problem, [solution(f"def f():\n    return {returned}\n")], value)
+    async def work(judge: TruthJudge) -> list[tuple[str, Any, bool | None]]:
+        found = []
+        for returned, expected, _ in RESULTS:
+            value = {"inputs": [[]], "outputs": [expected], "fn_name": "f"}
+            code = solution(f"def f():\n    return {returned}\n")
+            found.append((returned, expected, *await judge.judge(problem, [code], value)))
+        return found
 
-    assert with_judge(work) == [right]
+    assert repr(with_judge(work)) == repr(RESULTS)  # NaN is not equal to itself
 
 
 def test_one_element_lists_unwrap_only_where_every_output_is_one() -> None:
