@@ -111,7 +111,7 @@ class _Reader:
     def _list(self, value: list[Any], function: str | None, setup: str, depth: int) -> GroundTruth:
         objects = [json_inside(item) if isinstance(item, str) else item for item in value]
         if objects and all(isinstance(item, dict) for item in objects):
-            if all(any(pair[0] in item for pair in _INPUTS) for item in objects):
+            if all(_pair(item) is not None for item in objects):
                 return self._case_list(objects, function)
             if len(objects) == 1:
                 return self._object(objects[0], function, setup, depth + 1)
@@ -133,7 +133,7 @@ class _Reader:
                 return found
             best = found if best.form == "object" else best
         for inputs, outputs in _INPUTS:
-            if inputs in value and outputs in value:
+            if value.get(inputs) is not None and outputs in value:  # Arrow fills absent fields with null
                 return self._columns(value, inputs, outputs, function)
         return best
 
@@ -164,7 +164,7 @@ class _Reader:
         if function is None or not functional:
             return GroundTruth("stdin")
         self._dropped["bad_case"] += len(items) - len(functional)
-        pairs = [next(pair for pair in _INPUTS if pair[0] in item) for item in functional]
+        pairs = [pair for item in functional if (pair := _pair(item)) is not None]
         given = [item[pair[0]] for item, pair in zip(functional, pairs, strict=True)]
         expected = [item.get(pair[1]) for item, pair in zip(functional, pairs, strict=True)]
         return self._cases(given, expected, function)
@@ -196,16 +196,17 @@ def _name(text: object) -> str | None:
 
 def _function_of(value: Mapping[Any, Any]) -> str | None:
     """Return the function that an object, or the metadata in it, names."""
-    name = next((found for key in _FUNCTION if (found := _name(value.get(key)))), None)
-    if name is None and "metadata" in value:
-        inner = value["metadata"]
-        inner = json_inside(inner) if isinstance(inner, str) else inner
-        return (
-            next((found for key in _FUNCTION if (found := _name(inner.get(key)))), None)
-            if isinstance(inner, dict)
-            else None
-        )
-    return name
+    inner = value.get("metadata")
+    inner = json_inside(inner) if isinstance(inner, str) else inner
+    places = [value, inner] if isinstance(inner, Mapping) else [value]
+    names = (_name(place.get(key)) for place in places for key in _FUNCTION)
+    return next((name for name in names if name is not None), None)
+
+
+def _pair(value: Mapping[Any, Any]) -> tuple[str, str] | None:
+    """Return the names of the input and the output of a case; of two that are there the one with a value."""
+    there = [pair for pair in _INPUTS if pair[0] in value]
+    return next((pair for pair in there if value[pair[0]] is not None), there[0] if there else None)
 
 
 def _kind(value: Mapping[Any, Any]) -> str:

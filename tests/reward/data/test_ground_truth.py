@@ -49,6 +49,7 @@ def methods(suite: TestSuite | None) -> list[tuple[str, ...]]:
         ([1, 2], "list"),
         ({"answer": "42"}, "object"),
         ({"tests": None, "test_list": []}, "object"),
+        ({"inputs": None, "outputs": None, "fn_name": "add"}, "object"),
         ({"inputs": ["1 2\n"], "outputs": ["3\n"]}, "stdin"),
         (json.dumps({"inputs": ["1 2\n"], "outputs": ["3\n"]}), "stdin"),
         ({"inputs": [["1 2"]], "outputs": [["3"]], "fn_name": None}, "stdin"),
@@ -214,9 +215,16 @@ LIVE = [
         },
         LIVE,
         json.dumps(LIVE),
+        {
+            "inputs": None,
+            "outputs": None,
+            "fn_name": "add",
+            "tests": [{"input": [i], "output": i} for i in (1, 2)],
+        },
+        [{"inputs": None, "input": [i, 1], "output": i, "fn_name": "add"} for i in (1, 2)],
         {"public_test_cases": None, "test_cases": json.dumps(LIVE), "metadata": '{"func_name": "add"}'},
     ],
-    ids=range(14),
+    ids=range(16),
 )
 def test_calls_of_a_function_are_cases(value: object) -> None:
     for problem in (PROBLEM, NAMELESS):

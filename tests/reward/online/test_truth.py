@@ -167,6 +167,39 @@ def test_one_element_lists_unwrap_only_where_every_output_is_one() -> None:
     assert with_judge(work) == [[True, True], [False, False], [True, False]]
 
 
+NODES = """
+class Node:
+    def __init__(self, value=0, next=None):
+        self.value = value
+        self.next = next
+
+def linked(values):
+    head = None
+    for value in reversed(values):
+        head = Node(value, head)
+    return head
+
+def values(node):
+    return [] if node is None else [node.value, *values(node.next)]
+"""
+
+
+def test_objects_that_the_dataset_makes_itself_are_arguments_too() -> None:
+    truth = {
+        "import_prefix": NODES,
+        "test": "def check(candidate):\n    assert values(candidate(head = linked([1, 2, 3]))) == [2, 3]\n",
+        "entry_point": "Solution().rest",
+    }
+    right = "class Solution:\n    def rest(self, head):\n        return head.next\n"
+    problem = Problem("n", "Return all nodes but the first.", "rest")
+
+    async def work(judge: TruthJudge) -> list[bool | None]:
+        codes = [solution(right), solution(right.replace(".next", ""))]
+        return await judge.judge(problem, codes, truth)
+
+    assert with_judge(work) == [True, False]
+
+
 def test_integer_keys_of_a_first_argument_are_restored() -> None:
     code = [solution("def f(table, key):\n    return table[key]\n")]
     value = json.dumps({"inputs": [[{"1": "a"}, 1]], "outputs": ["a"], "fn_name": "f"})
