@@ -48,7 +48,7 @@ class TruthForms:
         self.counts[form] = self.counts.get(form, 0) + 1
         if suite is None and form != "none" and self.counts[form] == 1:
             reason = f" ({truth.reason})" if truth.reason else ""
-            _log.info(
+            _log.warning(
                 "ground truths of the form %r do not judge rollouts: %s%s; this is said once",
                 form,
                 _IGNORED.get(form, "nothing in it can be run"),

@@ -217,7 +217,7 @@ def test_what_cannot_be_run_is_no_grade_and_is_said_once(caplog: pytest.LogCaptu
     async def work(judge: TruthJudge) -> list[list[bool | None]]:
         return [await judge.judge(PROBLEM, solutions, value) for value in values]
 
-    with caplog.at_level(logging.INFO, logger="coderm_reward"):
+    with caplog.at_level(logging.WARNING, logger="coderm_reward"):
         assert with_judge(work) == [[None, None]] * len(values)
     said = [
         record.getMessage() for record in caplog.records if "do not judge rollouts" in record.getMessage()
