@@ -6,6 +6,7 @@
     |   `-- BadRowError         one row of it, when --on-bad-row fail
     |-- OutputError             a file we should write: unwritable, made with other settings, newer version
     |-- GenerationError         no tests could be had for infrastructure reasons (server, store)
+    |-- TooManyFailuresError    a training whose rewards are mostly neutral for infrastructure reasons
     `-- SandboxUnavailableError this host cannot start the asked-for isolation
 
 Infrastructure failures inside a running job are not exceptions: they become the verdict UNKNOWN
@@ -22,6 +23,7 @@ __all__ = [
     "InputError",
     "OutputError",
     "SandboxUnavailableError",
+    "TooManyFailuresError",
 ]
 
 
@@ -55,6 +57,12 @@ class OutputError(CodermError):
 
 class GenerationError(CodermError):
     """Unit tests could not be had for infrastructure reasons; never a judgement of a rollout."""
+
+    exit_code = 4
+
+
+class TooManyFailuresError(CodermError):
+    """Infrastructure took the reward from more rollouts of a training than `failure_share` allows."""
 
     exit_code = 4
 

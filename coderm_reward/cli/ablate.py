@@ -32,7 +32,7 @@ from coderm_reward.ablation.table import (
     to_csv,
 )
 from coderm_reward.cli.console import note, out, progress_bar
-from coderm_reward.cli.evaluate import load_scored
+from coderm_reward.cli.scored import Scored, load_scored
 from coderm_reward.cli.stopping import StoppedError, stoppable
 from coderm_reward.config import (
     AggregatorName,
@@ -54,7 +54,7 @@ T = TypeVar("T", bound=str)
 
 
 def ablate(
-    scored: Annotated[Path, typer.Argument(help="A scored file, or its sidecar of group records.")],
+    scored: Scored,
     truth: Annotated[Path, typer.Option(help="As for `evaluate`.")],
     difficulty: Annotated[
         list[str] | None,

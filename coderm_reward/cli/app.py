@@ -9,6 +9,7 @@ from coderm_reward.cli.doctor import doctor
 from coderm_reward.cli.evaluate import evaluate
 from coderm_reward.cli.generate import generate
 from coderm_reward.cli.probe import probe
+from coderm_reward.cli.replay import replay
 from coderm_reward.cli.report import report
 from coderm_reward.cli.score import score
 
@@ -20,6 +21,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (score, generate, evaluate, ablate, report, doctor):
+for command in (score, generate, evaluate, ablate, replay, report, doctor):
     app.command()(command)
 app.add_typer(probe, name="probe")

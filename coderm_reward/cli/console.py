@@ -17,7 +17,7 @@ from rich.table import Table
 
 from coderm_reward.report.text import visible
 
-__all__ = ["err", "note", "out", "progress_bar", "two_column_table"]
+__all__ = ["err", "note", "out", "plain", "progress_bar", "two_column_table"]
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -48,9 +48,10 @@ def two_column_table(title: str, rows: Iterable[tuple[str, str]]) -> Table:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in rows:
-        table.add_row(_plain(name), _plain(value))
+        table.add_row(plain(name), plain(value))
     return table
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Return text as a cell of a table shows it: no markup, control characters made visible."""
     return visible(text).replace("[", "\\[")

@@ -9,34 +9,20 @@ import msgspec
 import typer
 from rich.table import Table
 
+from coderm_reward.cli import rescoring_options
 from coderm_reward.cli.console import note, out
 from coderm_reward.cli.inputs import listed
+from coderm_reward.cli.scored import Scored, load_scored
 from coderm_reward.config import load_config
-from coderm_reward.data.records import GroupRecord, read_records
-from coderm_reward.data.sidecar import sidecar_path
 from coderm_reward.data.truth import read_truth
-from coderm_reward.errors import InputError
 from coderm_reward.scoring import ClassifierMetrics, EvaluationGroup, EvaluationTable, evaluate_groups
 from coderm_reward.types import CodeStatus
 
-__all__ = ["evaluate", "load_scored"]
-
-
-def load_scored(path: Path) -> list[GroupRecord]:
-    """The group records of a scored file, or of the sidecar itself.
-
-    Raises:
-        InputError: there are none.
-    """
-    sidecar = path if path.name.endswith((".groups.jsonl", ".groups.jsonl.part")) else sidecar_path(path)
-    records = list(read_records(sidecar))
-    if not records:
-        raise InputError(f"{sidecar} holds no group records; score some rollouts first.")
-    return records
+__all__ = ["evaluate"]
 
 
 def evaluate(
-    scored: Annotated[Path, typer.Argument(help="A scored file, or its sidecar of group records.")],
+    scored: Scored,
     truth: Annotated[
         Path,
         typer.Option(
@@ -44,32 +30,11 @@ def evaluate(
             'order]}, or one {"passed": 0 or 1} per scored row.'
         ),
     ],
-    vote_unit: Annotated[
-        str | None,
-        typer.Option(help="method, class, or assertion where it was scored so; by default as it was scored."),
-    ] = None,
-    duplicates: Annotated[
-        str | None, typer.Option(help="weight or drop; by default as it was scored.")
-    ] = None,
-    exclude_judge: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="handle, inline or none: verdicts reached this way are no evidence. May be repeated; by "
-            "default as it was scored."
-        ),
-    ] = None,
-    exclude_own_tests: Annotated[
-        bool | None,
-        typer.Option(
-            "--exclude-own-tests/--own-tests",
-            help="Whether a test has no vote on the solution that stood in its prompt, nor on any behaving "
-            "like it; by default as it was scored.",
-            show_default=False,
-        ),
-    ] = None,
-    acc_threshold: Annotated[
-        float | None, typer.Option(help="Score from which the ensemble accepts; by default as it was scored.")
-    ] = None,
+    vote_unit: rescoring_options.VoteUnit = None,
+    duplicates: rescoring_options.Duplicates = None,
+    exclude_judge: rescoring_options.ExcludeJudges = None,
+    exclude_own_tests: rescoring_options.ExcludeOwnTests = None,
+    acc_threshold: rescoring_options.AccThreshold = None,
     n: Annotated[
         int | None, typer.Option("--n", min=1, help="Best of N rollouts instead of all of a group.")
     ] = None,

@@ -22,6 +22,7 @@ __all__ = [
     "check_pass_rates",
     "listed",
     "load",
+    "number_or_text",
     "responses_per_prompt",
 ]
 
@@ -38,6 +39,14 @@ class OnBadRow(str, Enum):
 def listed(names: Sequence[str] | None) -> tuple[str, ...] | None:
     """Return the setting that a repeated option stands for; `none` is the empty list, None not given."""
     return None if not names else tuple(name for name in names if name != "none")
+
+
+def number_or_text(value: str | None) -> str | float | None:
+    """Return the setting that `--neutral` stands for: a number, or the name of a rule."""
+    try:
+        return None if value is None else float(value)
+    except ValueError:
+        return value
 
 
 def check_distinct_files(inputs: Sequence[Path], written: Sequence[Path]) -> None:

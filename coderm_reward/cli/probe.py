@@ -11,7 +11,6 @@ from coderm_reward.budget.probe import ProbeEstimator
 from coderm_reward.budget.probe.file import TrainingSettings, encode_probe
 from coderm_reward.budget.probe.training import train_probe
 from coderm_reward.cli.console import note, out, two_column_table
-from coderm_reward.cli.evaluate import load_scored
 from coderm_reward.cli.probe_evaluate import evaluate
 from coderm_reward.cli.probe_inputs import (
     CacheOption,
@@ -28,6 +27,7 @@ from coderm_reward.cli.probe_inputs import (
     stoppable,
     training_set,
 )
+from coderm_reward.cli.scored import Scored, load_scored
 from coderm_reward.data.pass_rates import count_pass_rates, read_prompts
 from coderm_reward.data.truth import read_truth
 from coderm_reward.data.writers import PREFIX, check_place, write_file, write_json_rows
@@ -49,7 +49,7 @@ _DEFAULTS = TrainingSettings()
 
 @probe.command()
 def prompts(
-    scored: Annotated[Path, typer.Argument(help="A scored file, or its sidecar of group records.")],
+    scored: Scored,
     out_file: Annotated[Path, typer.Option("--out", "-o", help="JSONL to write.")] = Path("prompts.jsonl"),
     truth: Annotated[
         Path | None,

@@ -10,18 +10,19 @@ import msgspec
 import typer
 
 from coderm_reward.cli.console import note
-from coderm_reward.cli.evaluate import load_scored
+from coderm_reward.cli.scored import Scored, Steps, load_scored
 from coderm_reward.report import write_report
 
 __all__ = ["report"]
 
 
 def report(
-    scored: Annotated[Path, typer.Argument(help="A scored file, or its sidecar of group records.")],
+    scored: Scored,
     out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
+    steps: Steps = None,
 ) -> None:
     """Write one self-contained HTML file about recorded groups; nothing is executed or fetched."""
-    records = load_scored(scored)
+    records = load_scored(scored, steps)
     write_report(
         out,
         records,

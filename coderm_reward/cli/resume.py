@@ -6,14 +6,13 @@ So an earlier result stays whole until the new one is, and a `.part` file means 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from coderm_reward.data.records import GroupRecord, read_records
-from coderm_reward.data.sidecar import RecordWriter, sidecar_path
+from coderm_reward.data.sidecar import RecordWriter, sidecar_path, write_records
 from coderm_reward.errors import OutputError
 from coderm_reward.group_run import group_content
 from coderm_reward.types import RolloutGroup
@@ -91,11 +90,7 @@ class RunRecords:
     def finish(self, records: Sequence[GroupRecord]) -> None:
         """Make this run's records, in the order given, the sidecar."""
         self.close()
-        ordered = self._part.with_suffix(".tmp")
-        with RecordWriter(ordered, resume=False) as writer:
-            for record in records:
-                writer.write(record)
-        os.replace(ordered, self.path)
+        write_records(self.path, records)
         self._part.unlink(missing_ok=True)
 
 

@@ -16,6 +16,7 @@ from coderm_reward.cli.inputs import (
     check_pass_rates,
     listed,
     load,
+    number_or_text,
     responses_per_prompt,
 )
 from coderm_reward.cli.resume import RunRecords
@@ -200,7 +201,7 @@ def score(
         shape=shape,
         threshold=threshold,
         acc_threshold=acc_threshold,
-        neutral=_number_or_text(neutral),
+        neutral=number_or_text(neutral),
         duplicates=duplicates,
         exclude_judges=listed(exclude_judge),
         exclude_own_tests=exclude_own_tests,
@@ -277,10 +278,3 @@ def score(
         also = f", and all responses in {kept_in}" if source.asks and kept_in != "memory" else ""
         note(f"stopped by {stop}; the groups scored so far are kept{also}: go on with --resume")
         raise typer.Exit(stop.exit_code) from None
-
-
-def _number_or_text(value: str | None) -> str | float | None:
-    try:
-        return None if value is None else float(value)
-    except ValueError:
-        return value

@@ -5,6 +5,7 @@ A sidecar is JSON lines, appended as groups finish; a line cut off by a kill is 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -26,6 +27,7 @@ from coderm_reward.types import (
     Verdict,
     VerdictArray,
     assertion_methods,
+    content_hash,
 )
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "GroupRecord",
     "RolloutRecord",
     "read_records",
+    "replaced_records",
     "rollout_records",
 ]
 
@@ -110,6 +113,10 @@ class GroupRecord(msgspec.Struct, frozen=True):
         """Whether responses are missing that another try might give: `--resume` scores such a group again."""
         lacking = (reason for reason in self.dropped if reason.startswith(FAILED))
         return any(reason != f"{FAILED}too_long" for reason in lacking)
+
+    def members(self) -> Counter[tuple[int, str]]:
+        """Return its rollouts by row and code, counted: what tells whether another record holds them too."""
+        return Counter((rollout.row, content_hash(rollout.status, rollout.code)) for rollout in self.rollouts)
 
     def identities(self) -> tuple[str, ...]:
         """Return [R] the identity of each rollout's code (source.normalised_id), "" without code."""
@@ -192,14 +199,32 @@ def read_records(path: Path) -> Iterator[GroupRecord]:
         InputError: no such file, or a complete line that is not a record of this version.
     """
     try:
-        lines: Iterable[bytes] = path.read_bytes().split(b"\n")[:-1]
+        stream = path.open("rb")
     except FileNotFoundError:
         raise InputError(f"There is no group record file {path}; score with --out first.") from None
-    for number, line in enumerate(lines, 1):
-        try:
-            yield _decoder.decode(line)
-        except msgspec.DecodeError as error:
-            raise InputError(
-                f"{path}:{number} is not a group record of version {RECORD_VERSION} ({error}); "
-                "was it written by another version of coderm-reward?"
-            ) from None
+    with stream:
+        for number, line in enumerate(stream, 1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield _decoder.decode(line)
+            except msgspec.DecodeError as error:
+                raise InputError(
+                    f"{path}:{number} is not a group record of version {RECORD_VERSION} ({error}); "
+                    "was it written by another version of coderm-reward?"
+                ) from None
+
+
+def replaced_records(records: Iterable[GroupRecord]) -> set[int]:
+    """Return the positions of those that a later record of the same group holds completely.
+
+    A training that scores a rollout which came late writes its group once more, with all its rollouts.
+    """
+    last: dict[str, tuple[int, Counter[tuple[int, str]]]] = {}
+    replaced = set()
+    for position, record in enumerate(records):
+        members = record.members()
+        if record.group in last and last[record.group][1] <= members:
+            replaced.add(last[record.group][0])
+        last[record.group] = (position, members)
+    return replaced

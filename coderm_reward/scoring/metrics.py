@@ -117,8 +117,10 @@ def within_group_auc(scores: FloatArray, truth: BoolArray) -> float | None:
     correct, wrong = scores[truth], scores[~truth]
     if correct.size == 0 or wrong.size == 0:
         return None
-    difference = correct[:, None] - wrong[None, :]
-    return float(((difference > 0).sum() + 0.5 * (difference == 0).sum()) / difference.size)
+    ordered = np.sort(wrong)
+    below = np.searchsorted(ordered, correct, side="left").sum()
+    not_above = np.searchsorted(ordered, correct, side="right").sum()
+    return float(0.5 * (below + not_above) / (correct.size * wrong.size))
 
 
 def vote_quality(votes: VoteTable, truth: BoolArray) -> Confusion:
