@@ -54,6 +54,10 @@ def replay(
     duplicates: rescoring_options.Duplicates = None,
     exclude_judge: rescoring_options.ExcludeJudges = None,
     exclude_own_tests: rescoring_options.ExcludeOwnTests = None,
+    ground_truth_weight: Annotated[
+        float | None,
+        typer.Option(help="Share of acc_true in the reward, for rollouts that have one; 0 to 1."),
+    ] = None,
     out_file: Annotated[
         Path | None,
         typer.Option(
@@ -89,6 +93,7 @@ def replay(
         "duplicates": duplicates,
         "exclude_judges": listed(exclude_judge),
         "exclude_own_tests": exclude_own_tests,
+        "ground_truth_weight": ground_truth_weight,
     }
     settings = _Settings(config, given)
     if out_file is not None:
@@ -134,7 +139,10 @@ class _Settings:
     def of(self, record: GroupRecord) -> RewardConfig:
         known = self._own.get(record.config)
         if known is None:
-            as_scored = {"scoring": msgspec.to_builtins(record.config.scoring)}
+            as_scored = {
+                "scoring": msgspec.to_builtins(record.config.scoring),
+                "ground_truth_weight": record.config.training.ground_truth_weight,
+            }
             known = self._file or load_config(as_scored, **self._given)
             self._own[record.config] = known
             if self._file is not None:

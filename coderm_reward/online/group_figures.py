@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from coderm_reward.data.records import GroupRecord
@@ -61,9 +62,10 @@ def group_figures(outcome: GroupOutcome) -> GroupFigures:
     """
     record = outcome.record
     rewards = tuple(rollout.reward for rollout in record.rollouts)
-    votes_alone = rewards
-    if record.config.training.ground_truth_weight and any(reward.has_truth for reward in rewards):
-        again = rescored(record, record.config)
+    votes_alone, training = rewards, record.config.training
+    if training.ground_truth_weight and any(reward.has_truth for reward in rewards):
+        training = msgspec.structs.replace(training, ground_truth_weight=0.0)
+        again = rescored(record, msgspec.structs.replace(record.config, training=training))
         votes_alone = tuple(rollout.reward for rollout in again.rollouts)
     programs = {rollout.solution for rollout in record.rollouts if rollout.solution >= 0}
     invalid = sum(test.id in record.invalid for test in record.tests)

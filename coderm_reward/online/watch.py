@@ -12,7 +12,7 @@ import numpy as np
 
 from coderm_reward.online.metric_names import TRAIN, VALIDATION, WATCHES
 
-__all__ = ["REMEMBERED", "Watch", "signs"]
+__all__ = ["REMEMBERED", "Watch", "signs", "watch_page_table"]
 
 Metrics = Mapping[str, float]
 
@@ -69,8 +69,8 @@ class Watch:
         A step that was seen before, and had late groups, takes the place of its earlier self.
         """
         found = signs([*(self._steps[number] for number in sorted(self._steps) if number < step), metrics])
-        self._counts.subtract(self._on.get(step, ()))
-        self._counts.update(found)
+        self._counts.subtract(list(self._on.get(step, ())))
+        self._counts.update(list(found))
         told = self._before(step) | self._on.get(step, frozenset())
         self._keep(step, metrics, frozenset(found))
         counters = {f"{TRAIN}watch/{name}": float(self._counts[name]) for name in WATCHES}
@@ -201,6 +201,19 @@ _RULES: dict[str, Callable[[Sequence[Metrics]], str | None]] = {
     "reward_jump": _reward_jump,
     "truth_gap": _truth_gap,
 }
+_THRESHOLDS = {
+    "tampered": f"{TAMPERED_SHARE:.1%} of a step's rollouts, and {TAMPERED_ROLLOUTS} of them",
+    "handle": f"up by {JUDGE_RISE:g} from the first {FIRST_STEPS} steps to the last {RECENT_STEPS} (medians)",
+    "inline": "the same",
+    "collapse": f"at most {COLLAPSED:g} programs a group, {COLLAPSE_FACTOR:g} times fewer than in the first "
+    f"{FIRST_STEPS} steps, and the mean reward up by {COLLAPSE_RISE:g} (medians, last {RECENT_STEPS} steps)",
+    "reward_jump": f"mean reward {JUMP_Z:g} robust standard deviations (1.4826 MAD, {JUMP_SPREAD:g} or more) "
+    f"and {JUMP_SIZE:g} above the median of the {JUMP_STEPS} to {JUMP_WINDOW} steps before it, at any of the "
+    f"last {JUMP_WINDOW} steps, still half as high, and validation not {VALIDATION_RISE:g} better since",
+    "truth_gap": f"of the last {TRUTH_POINTS} to {2 * TRUTH_POINTS} points that know `acc_true`, the later "
+    f"half has `reward/generated` up and `acc_true` down by {TRUTH_GAP:g} and {TRUTH_Z:g} standard errors, "
+    "in training or else in validation",
+}
 _LOOK = {
     "tampered": "look at the rollouts marked tampered",
     "handle": "look at what the solutions return, and at a replay with --exclude-judge handle",
@@ -209,3 +222,9 @@ _LOOK = {
     "reward_jump": "look at the rollouts with the highest rewards",
     "truth_gap": "look at rollouts with acc 1 and acc_true 0",
 }
+
+
+def watch_page_table() -> str:
+    """Return the Markdown table of every sign, as docs/metrics.md holds it."""
+    rows = [f"| `{name}` | {what} | {_THRESHOLDS[name]} | {_LOOK[name]} |" for name, what in WATCHES.items()]
+    return "\n".join(["| sign | what | when | then |", "| --- | --- | --- | --- |", *rows])
