@@ -18,6 +18,7 @@ from coderm_reward.report import plots
 from coderm_reward.report.drilldown import group_title, group_view
 from coderm_reward.report.numbers import ReportNumbers, report_numbers
 from coderm_reward.report.page import assets, data_uri, template, write_page
+from coderm_reward.report.steps import step_numbers
 from coderm_reward.report.summary import summary_rows
 from coderm_reward.report.views import GroupView, ReportLimits
 from coderm_reward.types import Verdict, VerdictArray
@@ -93,6 +94,7 @@ def render_report(
         summary=numbers.summary,
         rows=summary_rows(numbers.summary, wall_seconds=wall_seconds) + list((summary_extra or {}).items()),
         settings=list(_flat(settings)),
+        steps=step_numbers(records, numbers.groups),
         titles=[group_title(record) for record in records],
         charts=_charts(numbers),
         views=views,

@@ -46,6 +46,10 @@ class Summary(msgspec.Struct, frozen=True):
     """Groups left without one valid test."""
     mean_reward: float | None
     mean_acc: float | None
+    known_truth: int
+    """Rollouts of which the dataset's own tests say whether they are right."""
+    acc_true: float | None
+    """Share of these that are."""
     zero_spread_groups: int
     """Groups of two or more rollouts that all have the same score."""
     comparable_groups: int
@@ -152,6 +156,7 @@ def _summary(records: Sequence[GroupRecord], groups: Sequence[GroupNumbers]) -> 
         tokens[record.prompt_hash] = max(tokens.get(record.prompt_hash, now), now)
         dropped[record.prompt_hash] = dropped.get(record.prompt_hash, Counter()) | Counter(record.dropped)
         spent[record.prompt_hash] = max(spent[record.prompt_hash], record.budget.spent)
+    truths = [reward.acc_true for reward in rewards if reward.has_truth > 0]
     reasons = sum(dropped.values(), Counter[str]())
     ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
     comparable = [len(record.rollouts) > 1 for record in records]
@@ -173,6 +178,8 @@ def _summary(records: Sequence[GroupRecord], groups: Sequence[GroupNumbers]) -> 
         groups_without_tests=sum(group.valid_tests == 0 for group in groups),
         mean_reward=float(np.mean([r.score for r in rewards])) if rewards else None,
         mean_acc=float(np.mean([r.acc for r in rewards])) if rewards else None,
+        known_truth=len(truths),
+        acc_true=float(np.mean(truths)) if truths else None,
         zero_spread_groups=sum(group.zero_spread for group in groups),
         comparable_groups=sum(comparable),
         verdicts=VerdictCounts(

@@ -34,6 +34,7 @@ def summary_rows(summary: Summary, *, wall_seconds: float | None = None) -> list
         ("groups without a usable test", f"{s.groups_without_tests:,}"),
         ("mean reward", _mean(s.mean_reward)),
         ("mean acc", _mean(s.mean_acc)),
+        *_if(s.known_truth, "mean acc_true", f"{_mean(s.acc_true)} ({_count(s.known_truth, 'rollout')})"),
         ("groups without reward spread", f"{s.zero_spread_groups:,} of {s.comparable_groups:,}"),
         ("class verdicts", _verdicts(s.verdicts.classes)),
         ("method verdicts", _verdicts(s.verdicts.methods)),

@@ -18,6 +18,8 @@ __all__ = ["EntryView", "FailureView", "GroupView", "ReportLimits", "TestView"]
 class ReportLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What bounds the size of the file. Whatever is left out is said where it is missing."""
 
+    max_steps: int = 200
+    """Lines of the table of steps; the last ones are shown."""
     max_groups: int = 100
     """Groups with a section; the slowest and the most disputed go first."""
     max_rollouts_per_group: int = 12

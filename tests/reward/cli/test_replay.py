@@ -1,4 +1,4 @@
-"""`replay` and `report` on records that `score` made of recipes/offline_scoring, and on a training made of them."""
+"""`replay` and `report` on records that `score` made of recipes/offline_scoring, and on a training."""
 
 from __future__ import annotations
 
