@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +14,7 @@ from coderm_reward.cli import rescoring_options
 from coderm_reward.cli.console import note, out, plain, two_column_table
 from coderm_reward.cli.inputs import check_distinct_files, listed, number_or_text
 from coderm_reward.cli.scored import Scored, Steps, read_scored, record_file
+from coderm_reward.cli.stopping import StoppedError, stoppable
 from coderm_reward.config import RewardConfig, load_config
 from coderm_reward.data.records import GroupRecord
 from coderm_reward.data.sidecar import write_records
@@ -104,15 +105,17 @@ def replay(
         check_distinct_files([record_file(records), *([config] if config else [])], [out_file])
         check_place(out_file)
     changes: list[GroupDifference] = []
-    replayed = _replayed(records, steps, settings, changes)
-    if out_file is not None:
-        write_records(out_file, replayed)
-    else:
-        for _ in replayed:
-            pass
-    if not changes:
-        of_steps = "" if steps is None else f" of steps {steps}"
-        raise InputError(f"{record_file(records)} holds no group with rollouts{of_steps} to replay.")
+    try:
+        with stoppable() as check:
+            replayed = _replayed(records, steps, settings, changes, check)
+            if out_file is not None:
+                write_records(out_file, replayed)
+            else:
+                for _ in replayed:
+                    pass
+    except StoppedError as stop:
+        note(f"stopped by {stop}; nothing was written")
+        raise typer.Exit(stop.exit_code) from None
     if settings.unchanged:
         note(
             "unchanged, as tests and verdicts are the recorded ones, although --config says otherwise: "
@@ -151,14 +154,22 @@ class _Settings:
 
 
 def _replayed(
-    path: Path, steps: str | None, settings: _Settings, changes: list[GroupDifference]
+    path: Path,
+    steps: str | None,
+    settings: _Settings,
+    changes: list[GroupDifference],
+    check: Callable[[], None],
 ) -> Iterator[GroupRecord]:
-    """Yield the records with their new rewards and note what changed."""
+    """Yield the records with their new rewards and note what changed; InputError if there are none."""
     for record in read_scored(path, steps):
+        check()
         after = rescored(record, settings.of(record))
         if record.rollouts:
             changes.append(group_difference(record, after))
         yield after
+    if not changes:
+        of_steps = "" if steps is None else f" of steps {steps}"
+        raise InputError(f"{record_file(path)} holds no group with rollouts{of_steps} to replay.")
 
 
 def _differing(recorded: RewardConfig, wanted: RewardConfig) -> set[str]:

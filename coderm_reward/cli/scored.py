@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -43,12 +43,9 @@ def read_scored(path: Path, steps: str | None = None) -> Iterator[GroupRecord]:
         InputError: there is no such file, or a line of it is no record.
         ConfigError: `steps` is not of the form that `--steps` takes.
     """
-    first, last = _range(steps)
     file = record_file(path)
     replaced = replaced_records(read_records(file))
-    for position, record in enumerate(read_records(file)):
-        if position not in replaced and (steps is None or first <= _number(record.step) <= last):
-            yield record
+    yield from _chosen(read_records(file), replaced, steps)
 
 
 def load_scored(path: Path, steps: str | None = None) -> list[GroupRecord]:
@@ -58,11 +55,19 @@ def load_scored(path: Path, steps: str | None = None) -> list[GroupRecord]:
         InputError: as `read_scored`, or there are none.
         ConfigError: as `read_scored`.
     """
-    records = list(read_scored(path, steps))
+    everything = list(read_records(record_file(path)))
+    records = list(_chosen(everything, replaced_records(everything), steps))
     if not records:
         of_steps = "" if steps is None else f" of steps {steps}"
         raise InputError(f"{record_file(path)} holds no group records{of_steps}; score some rollouts first.")
     return records
+
+
+def _chosen(records: Iterable[GroupRecord], replaced: set[int], steps: str | None) -> Iterator[GroupRecord]:
+    first, last = _range(steps)
+    for position, record in enumerate(records):
+        if position not in replaced and (steps is None or first <= _number(record.step) <= last):
+            yield record
 
 
 def _number(step: str | None) -> float:

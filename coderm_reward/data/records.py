@@ -220,11 +220,13 @@ def replaced_records(records: Iterable[GroupRecord]) -> set[int]:
 
     A training that scores a rollout which came late writes its group once more, with all its rollouts.
     """
-    last: dict[str, tuple[int, Counter[tuple[int, str]]]] = {}
-    replaced = set()
+    there: dict[str, dict[int, Counter[tuple[int, str]]]] = {}
+    replaced: set[int] = set()
     for position, record in enumerate(records):
-        members = record.members()
-        if record.group in last and last[record.group][1] <= members:
-            replaced.add(last[record.group][0])
-        last[record.group] = (position, members)
+        members, parts = record.members(), there.setdefault(record.group, {})
+        gone = [place for place, part in parts.items() if part <= members]
+        replaced.update(gone)
+        for place in gone:
+            del parts[place]
+        parts[position] = members
     return replaced

@@ -5,16 +5,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from coderm_reward.config import RewardConfig
-from coderm_reward.data.records import BudgetRecord, GroupRecord, read_records
-from coderm_reward.data.sidecar import RecordWriter, sidecar_path
+from coderm_reward.data.records import (
+    BudgetRecord,
+    GroupRecord,
+    RolloutRecord,
+    read_records,
+    replaced_records,
+)
+from coderm_reward.data.sidecar import LineWriter, RecordWriter, sidecar_path, write_records
 from coderm_reward.errors import OutputError
-from coderm_reward.types import Difficulty, ExecutionStats
+from coderm_reward.types import Difficulty, ExecutionStats, RewardOutput
 
 
 def record(group: str, question: str = "Q") -> GroupRecord:
@@ -40,6 +49,11 @@ def record(group: str, question: str = "Q") -> GroupRecord:
         stats=ExecutionStats(),
         gen_seconds=0.0,
     )
+
+
+def rollout(row: int) -> RolloutRecord:
+    reward = RewardOutput(**dict.fromkeys(RewardOutput.__struct_fields__, 0.0))
+    return RolloutRecord(row, "ok", f"code {row}", 0, "", "", "", reward)
 
 
 def test_records_from_before_the_verdict_cache_and_the_excluded_judges_load(tmp_path: Path) -> None:
@@ -188,3 +202,47 @@ def test_close_twice(tmp_path: Path) -> None:
     writer = RecordWriter(tmp_path / "s.groups.jsonl", resume=False)
     writer.close()
     writer.close()
+
+
+def test_a_whole_file_of_records_appears_at_once_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "s.groups.jsonl"
+    assert write_records(path, [record("a"), record("b")]) == 2
+    assert groups(path) == ["a", "b"]
+
+    def broken() -> Iterator[GroupRecord]:
+        yield record("c")
+        raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError):
+        write_records(path, broken())
+    assert groups(path) == ["a", "b"]
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    with pytest.raises(OutputError, match="choose another place with --somewhere"):
+        write_records(Path("/proc/none/s.groups.jsonl"), [record("a")], "--somewhere")
+
+
+def test_lines_of_any_kind_are_appended_and_the_fix_is_named(tmp_path: Path) -> None:
+    for number in (1, 2):
+        with LineWriter(tmp_path / "lines", resume=True, option="training.records") as writer:
+            writer.write_line(b"line %d" % number)
+            with pytest.raises(OutputError, match=r"another place with training\.records"):
+                LineWriter(tmp_path / "lines", resume=True, option="training.records")
+        with (tmp_path / "lines").open("ab") as stream:
+            stream.write(b"cut off")
+    assert (tmp_path / "lines").read_bytes() == b"line 1\nline 2\ncut off"
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.lists(st.integers(0, 3), unique=True, max_size=4))))
+def test_a_record_is_replaced_by_a_later_one_of_its_group_that_holds_all_of_it(
+    made: list[tuple[str, list[int]]],
+) -> None:
+    records = [
+        msgspec.structs.replace(record(group), rollouts=tuple(rollout(row) for row in rows))
+        for group, rows in made
+    ]
+    expected = {
+        position
+        for position, (group, rows) in enumerate(made)
+        if any(group == other and set(rows) <= set(later) for other, later in made[position + 1 :])
+    }
+    assert replaced_records(records) == expected

@@ -37,7 +37,7 @@ def made_record(
     config = load_config(settings) if settings else RewardConfig()
     tests = max((len(letters) for letters in votes), default=0)
     programs = {letters: number for number, letters in enumerate(dict.fromkeys(v for v in votes if v))}
-    known = [*truth, *[None] * (len(votes) - len(truth))]
+    known = [*truth, *[None] * len(votes)][: len(votes)]
     invalid = {f"t{i}": "no test method" for i in range(tests) if any(v[i : i + 1] == "I" for v in votes)}
     rollouts = tuple(
         RolloutRecord(
