@@ -7,7 +7,7 @@ import msgspec
 from coderm_reward.config import RewardConfig
 from coderm_reward.data.records import GroupRecord
 from coderm_reward.scoring import group_rewards
-from coderm_reward.scoring.truth import with_truth
+from coderm_reward.scoring.truth import mixed_with_truth
 from coderm_reward.types import FAILED, CodeStatus, content_hash
 
 __all__ = ["rescored"]
@@ -17,11 +17,14 @@ def rescored(record: GroupRecord, config: RewardConfig) -> GroupRecord:
     """Return the record as the scoring settings of `config` would have had it, and its `ground_truth_weight`.
 
     What was generated and run stays, and what the dataset's own tests found. The record's own settings give
-    back its own rewards.
+    back its own rewards. So do any where there was no scoring: a group that could not be scored (it has no
+    fingerprint of settings), and a rollout that was given up on before its group was scored.
 
     Raises:
         InputError: the vote unit is `assertion`, and none was judged by itself.
     """
+    if not record.settings:
+        return record
     scoring, weight = config.scoring, config.training.ground_truth_weight
     rewarded = group_rewards(
         [CodeStatus(rollout.status) for rollout in record.rollouts],
@@ -35,8 +38,11 @@ def rescored(record: GroupRecord, config: RewardConfig) -> GroupRecord:
     rollouts = []
     for rollout, reward in zip(record.rollouts, rewarded.rewards, strict=True):
         old = rollout.reward
-        reward = msgspec.structs.replace(reward, acc_true=old.acc_true, has_truth=old.has_truth)
-        reward = with_truth(reward, weight, scoring.acc_threshold)
+        if old.infra_error and reward.tests_planned and not old.tests_planned:
+            reward = old  # given up on
+        else:
+            reward = msgspec.structs.replace(reward, acc_true=old.acc_true, has_truth=old.has_truth)
+            reward = mixed_with_truth(reward, weight, scoring.acc_threshold)
         rollouts.append(msgspec.structs.replace(rollout, reward=reward))
     training = msgspec.structs.replace(record.config.training, ground_truth_weight=weight)
     new = msgspec.structs.replace(record.config, scoring=scoring, training=training)

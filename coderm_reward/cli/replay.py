@@ -121,6 +121,8 @@ def replay(
             "unchanged, as tests and verdicts are the recorded ones, although --config says otherwise: "
             + ", ".join(sorted(settings.unchanged))
         )
+    if settings.unscored:
+        note(f"{settings.unscored} groups could not be scored when they were recorded, and stay as they are")
     difference = compared(changes, _SHOWN)
     _print(difference)
     if out_file is not None:
@@ -130,13 +132,15 @@ def replay(
 
 
 class _Settings:
-    """The settings to score a record with, and those of --config that a replay cannot follow."""
+    """The settings to score a record with; and what a replay cannot follow: those of --config that are not
+    of scoring, and groups that were never scored."""
 
     def __init__(self, config: Path | None, given: Mapping[str, object]) -> None:
         self._given = given
         self._file = None if config is None else load_config(config, **given)
         self._own: dict[RewardConfig, RewardConfig] = {}
         self.unchanged: set[str] = set()
+        self.unscored = 0
         load_config(None, **given)
 
     def of(self, record: GroupRecord) -> RewardConfig:
@@ -164,6 +168,7 @@ def _replayed(
     for record in read_scored(path, steps):
         check()
         after = rescored(record, settings.of(record))
+        settings.unscored += not record.settings
         if record.rollouts:
             changes.append(group_difference(record, after))
         yield after

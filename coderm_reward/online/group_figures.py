@@ -24,7 +24,10 @@ class GroupFigures:
     group: str
     prompt: str
     """Prompt hash: groups of one prompt share a suite."""
+    uid: str
     validation: bool
+    whole: bool
+    """False of late siblings that were recorded by themselves, and of a group that could not be scored."""
     members: Counter[tuple[int, str]]
     """See GroupRecord.members."""
     rewards: tuple[RewardOutput, ...]
@@ -48,7 +51,7 @@ class GroupFigures:
     stats: ExecutionStats
     gen_seconds: float
     siblings: int
-    """How many rollouts the group was thought to have."""
+    """How many rollouts the group was thought to have; 0 of late ones, whose group has said so."""
     late: int
     waited: tuple[float, ...]
     answered: tuple[float, ...]
@@ -63,7 +66,11 @@ def group_figures(outcome: GroupOutcome) -> GroupFigures:
     record = outcome.record
     rewards = tuple(rollout.reward for rollout in record.rollouts)
     votes_alone, training = rewards, record.config.training
-    if training.ground_truth_weight and any(reward.has_truth for reward in rewards):
+    if (
+        training.ground_truth_weight
+        and not outcome.validation
+        and any(reward.has_truth for reward in rewards)
+    ):
         training = msgspec.structs.replace(training, ground_truth_weight=0.0)
         again = rescored(record, msgspec.structs.replace(record.config, training=training))
         votes_alone = tuple(rollout.reward for rollout in again.rollouts)
@@ -72,7 +79,9 @@ def group_figures(outcome: GroupOutcome) -> GroupFigures:
     return GroupFigures(
         group=record.group,
         prompt=record.prompt_hash,
+        uid=record.uid or "",
         validation=outcome.validation,
+        whole=bool(record.settings) and outcome.late < len(rewards),
         members=record.members(),
         rewards=rewards,
         generated=np.array([reward.score for reward in votes_alone], dtype=np.float64),
@@ -88,7 +97,7 @@ def group_figures(outcome: GroupOutcome) -> GroupFigures:
         programs=len(programs) + any(rollout.solution < 0 for rollout in record.rollouts),
         stats=record.stats,
         gen_seconds=record.gen_seconds,
-        siblings=outcome.siblings or 0,
+        siblings=0 if outcome.late == len(rewards) else outcome.siblings or 0,
         late=outcome.late,
         waited=outcome.waited,
         answered=outcome.answered,

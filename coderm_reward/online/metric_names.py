@@ -35,7 +35,7 @@ def _seconds(name: str, what: str) -> dict[str, str]:
 
 
 MEANINGS: dict[str, str] = {
-    "groups": "groups scored; one that late siblings were added to counts once",
+    "groups": "groups; a late sibling adds none",
     "rollouts": "rollouts in them",
     "late_siblings": "rollouts that came when their group had been answered, and were scored after it",
     "missing_siblings": "rollouts that a group was thought to have and that never came",
@@ -59,7 +59,7 @@ MEANINGS: dict[str, str] = {
     "agreement/acc": "share of accept-or-reject decisions of the votes that the dataset's own tests confirm",
     "agreement/far": "false acceptance: share of the wrong rollouts that votes accept",
     "agreement/frr": "false rejection: share of the right rollouts that votes reject",
-    "reliability": "mean over groups of Cronbach's alpha of the scores over test classes",
+    "reliability": "mean over scored groups of Cronbach's alpha of the scores over test classes",
     "filtered": "share of rollouts in groups that `reliability_rule: filter` took the gradient from",
     "neutral": "share of rollouts with the neutral reward: no evidence about them",
     "infra_error": "share of rollouts that our own infrastructure gave no evidence on",
@@ -86,7 +86,7 @@ MEANINGS: dict[str, str] = {
     "tokens/completion": "tokens that it wrote for them",
     "difficulty/mean": "mean difficulty (one minus the expected pass rate) of the groups",
     **_percentiles("difficulty", "the groups' difficulty"),
-    "programs/per_group": "mean distinct programs in a group; rollouts without code are one",
+    "programs/per_group": "mean distinct programs in a scored group; rollouts without code are one",
     "programs/share": "distinct programs over rollouts: what deduplication leaves to run",
     "pairs/asked": "(rollout, test) pairs that verdicts were wanted for",
     "pairs/run": "of these, pairs that were executed",

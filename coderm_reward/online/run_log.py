@@ -157,9 +157,14 @@ class RunLog:
         self._book = StepBook(last)
 
     def _take(self, outcome: GroupOutcome) -> None:
-        file = self._validation if outcome.validation else self._groups
-        file.write(record_line(outcome.record))
-        self._book.add(outcome.record.step, group_figures(outcome))
+        record = outcome.record
+        if outcome.validation:  # where no reward has a share of the truth, whatever training has
+            training = msgspec.structs.replace(record.config.training, ground_truth_weight=0.0)
+            config = msgspec.structs.replace(record.config, training=training)
+            self._validation.write(record_line(msgspec.structs.replace(record, config=config)))
+        else:
+            self._groups.write(record_line(record))
+        self._book.add(record.step, group_figures(outcome))
         self._write_steps(everything=False)
 
     def _end_wave(self) -> None:

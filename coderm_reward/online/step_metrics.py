@@ -44,32 +44,36 @@ def figures_metrics(figures: Sequence[GroupFigures]) -> dict[str, float]:
 
 def _metrics(groups: Sequence[GroupFigures]) -> dict[str, float]:
     rewards = [reward for group in groups for reward in group.rewards]
+    whole = [group for group in groups if group.whole]
     return {
-        "groups": len({group.group for group in groups}),
+        "groups": len({group.group for group in groups if group.late < len(group.rewards)}),
         "rollouts": len(rewards),
         "late_siblings": sum(group.late for group in groups),
         "missing_siblings": _missing(groups),
         **_reward(groups, rewards),
         **_agreement(groups),
-        "reliability": _mean([group.rewards[0].reliability for group in groups]),
+        **({"reliability": _mean([group.rewards[0].reliability for group in whole])} if whole else {}),
         **{name: _share(rewards, name) for name in ("filtered", "neutral", "infra_error", "no_code")},
         "infra_errors": sum(reward.infra_error for reward in rewards),
         **{name: _share(rewards, name) for name in ("unsupported_format", "tampered")},
         "timeouts": _share(rewards, "timeout_rate"),
         **{name: _share(rewards, name) for name in ("judge_handle", "judge_inline")},
         **_verdicts(groups),
-        **_tests(groups, rewards),
+        "tests/votes_planned": _share(rewards, "tests_planned"),
+        "tests/votes_run": _share(rewards, "tests_run"),
+        **(_tests(whole) if whole else {}),
         **_execution(groups),
+        **_times(groups),
     }
 
 
 def _missing(groups: Sequence[GroupFigures]) -> int:
-    """A group that late siblings came to may be here in parts."""
-    came: Counter[str] = Counter()
-    expected: Counter[str] = Counter()
+    """Late siblings are here by themselves, or with all of their group once more."""
+    came: Counter[tuple[str, str]] = Counter()
+    expected: Counter[tuple[str, str]] = Counter()
     for group in groups:
-        came[group.group] += len(group.rewards)
-        expected[group.group] = max(expected[group.group], group.siblings)
+        came[group.prompt, group.uid] += len(group.rewards)
+        expected[group.prompt, group.uid] += group.siblings
     return (expected - came).total()
 
 
@@ -127,15 +131,15 @@ def _verdicts(groups: Sequence[GroupFigures]) -> dict[str, float]:
     return found
 
 
-def _tests(groups: Sequence[GroupFigures], rewards: Sequence[RewardOutput]) -> dict[str, float]:
+def _tests(groups: Sequence[GroupFigures]) -> dict[str, float]:
+    """Of whole groups: a late sibling has the tests of its group."""
     tokens: dict[str, tuple[int, int]] = {}
     for group in groups:  # groups of a prompt share one suite, which may have grown between them
         now = (group.completion_tokens, group.prompt_tokens)
         tokens[group.prompt] = max(tokens.get(group.prompt, now), now)
     difficulty = [group.difficulty for group in groups]
+    programs = [group.programs for group in groups]
     return {
-        "tests/votes_planned": _share(rewards, "tests_planned"),
-        "tests/votes_run": _share(rewards, "tests_run"),
         "tests/valid": _mean([group.valid for group in groups]),
         "tests/invalid": _mean([group.invalid for group in groups]),
         "tests/none": _mean([group.valid == 0 for group in groups]),
@@ -145,6 +149,8 @@ def _tests(groups: Sequence[GroupFigures], rewards: Sequence[RewardOutput]) -> d
         "tokens/completion": sum(written for written, _ in tokens.values()),
         "difficulty/mean": _mean(difficulty),
         **_percentiles("difficulty", difficulty),
+        "programs/per_group": _mean(programs),
+        "programs/share": sum(programs) / sum(len(group.rewards) for group in groups),
     }
 
 
@@ -152,16 +158,18 @@ def _execution(groups: Sequence[GroupFigures]) -> dict[str, float]:
     asked = sum(group.stats.pairs for group in groups)
     distinct = sum(group.stats.pairs_distinct for group in groups)
     hits = sum(group.stats.cache_hits for group in groups)
-    programs = [group.programs for group in groups]
     return {
-        "programs/per_group": _mean(programs),
-        "programs/share": sum(programs) / sum(len(group.rewards) for group in groups),
         "pairs/asked": asked,
         "pairs/run": sum(group.stats.pairs_run for group in groups),
         "pairs/saved": 1.0 - distinct / asked if asked else 0.0,
         "pairs/cache_hits": hits / distinct if distinct else 0.0,
-        **_seconds("gen_seconds", [group.gen_seconds for group in groups]),
-        **_seconds("exec_seconds", [group.stats.seconds for group in groups]),
+    }
+
+
+def _times(groups: Sequence[GroupFigures]) -> dict[str, float]:
+    return {
+        **_seconds("gen_seconds", [group.gen_seconds for group in groups if group.whole]),
+        **_seconds("exec_seconds", [group.stats.seconds for group in groups if group.whole]),
         **_seconds("wait_seconds", [seconds for group in groups for seconds in group.waited]),
         **_seconds("answer_seconds", [seconds for group in groups for seconds in group.answered]),
     }

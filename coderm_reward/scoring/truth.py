@@ -6,15 +6,16 @@ import msgspec
 
 from coderm_reward.types import RewardOutput
 
-__all__ = ["with_truth"]
+__all__ = ["mixed_with_truth"]
 
 
-def with_truth(reward: RewardOutput, weight: float, acc_threshold: float) -> RewardOutput:
+def mixed_with_truth(reward: RewardOutput, weight: float, acc_threshold: float) -> RewardOutput:
     """Return the reward with a share `weight` of `acc_true` in its score, where that is known.
 
-    `acc` follows the score. All else stays what the generated tests said.
+    `acc` follows the score; all else stays what the generated tests said. A rollout caught tampering keeps
+    its 0.0.
     """
-    if weight == 0.0 or reward.has_truth == 0.0:
+    if weight == 0.0 or reward.has_truth == 0.0 or reward.tampered:
         return reward
     score = (1.0 - weight) * reward.score + weight * reward.acc_true
     return msgspec.structs.replace(reward, score=score, acc=float(score >= acc_threshold))

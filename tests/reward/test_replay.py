@@ -108,6 +108,25 @@ def test_tests_that_could_not_be_generated_stay_an_infrastructure_error() -> Non
     assert [rollout.reward.neutral for rollout in again.rollouts] == [1.0, 1.0]
 
 
+def test_what_was_not_scored_stays_as_it_is() -> None:
+    """A group that failed, and a rollout that was given up on while its siblings were not."""
+    record = made_record(["PF", "PP"])
+    shape = msgspec.structs.replace(record.config, scoring=ScoringConfig(neutral=0.9, shape="vote_share"))
+    failed = msgspec.structs.replace(record, settings="")
+    assert rescored(failed, shape) is failed
+    first, second = record.rollouts
+    zeros = dict.fromkeys(type(first.reward).__struct_fields__, 0.0)
+    gone = msgspec.structs.replace(first, reward=type(first.reward)(**{**zeros, "infra_error": 1.0}))
+    partly = msgspec.structs.replace(record, rollouts=(gone, second))
+    assert rescored(partly, partly.config) == partly
+    assert rescored(partly, shape).rollouts[0] == gone
+
+
+def test_tampering_is_not_made_up_for_by_the_truth() -> None:
+    record = made_record(["XX", "PF"], truth=[1, 1], settings={"ground_truth_weight": 0.5})
+    assert [rollout.reward.score for rollout in record.rollouts] == [0.0, 0.75]
+
+
 def test_only_new_settings_change_the_fingerprint() -> None:
     record = made_record(["PF", "FF"])
     new = msgspec.structs.replace(record.config, scoring=ScoringConfig(shape="vote_share"))

@@ -92,14 +92,14 @@ def test_the_same_settings_give_the_same_records(
         (["--exclude-judge", "inline", "--neutral", "0.1"], {"neutral": 0.1}),
     ],
 )
-def test_new_rewards_are_what_scoring_so_gives(
+def test_the_figures_are_those_of_the_records_written(
     scored: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     options: list[str],
     settings: dict[str, Any],
 ) -> None:
-    """The command that runs everything, with a verdict cache that knows everything, is the reference."""
+    """Worked out again from both files; tests, verdicts and costs are untouched."""
     found = replayed(capsys, scored, *options, "--out", tmp_path / "new.groups.jsonl")
     old, new = list(read_records(scored)), list(read_records(tmp_path / "new.groups.jsonl"))
     for name, value in settings.items():

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from made_groups import made_group
 
@@ -18,6 +19,7 @@ from coderm_reward.data.records import read_records, replaced_records
 from coderm_reward.data.sidecar import LineWriter
 from coderm_reward.online.run_log import RunLog
 from coderm_reward.online.step_book import STEPS_KEPT
+from coderm_reward.rescoring import rescored
 
 
 class Heard:
@@ -64,6 +66,23 @@ def test_groups_are_records_and_steps_are_lines(tmp_path: Path) -> None:
     assert {line["run"] for line in written} == {"my run"}
     assert all(line["seconds"] >= 0 and line["time"] > 1.6e9 and "late" not in line for line in written)
     assert written[0]["coderm/watch/tampered"] == 0.0
+
+
+def test_records_of_validation_say_that_no_truth_is_in_their_rewards(tmp_path: Path) -> None:
+    """So that a replay gives them back."""
+    weight = {"ground_truth_weight": 0.5}
+    mixed, plain = made_group(["PF"], truth=[1], settings=weight), made_group(["PF"], truth=[1])
+    plain = msgspec.structs.replace(
+        plain, validation=True, record=msgspec.structs.replace(plain.record, config=mixed.record.config)
+    )
+    log = RunLog(tmp_path)
+    log.add(mixed)
+    log.add(plain)
+    log.close()
+    files = [tmp_path / name for name in ("groups.jsonl", "validation.groups.jsonl")]
+    records = [record for file in files for record in read_records(file)]
+    assert [record.rollouts[0].reward.score for record in records] == [0.75, 0.5]
+    assert [rescored(record, record.config) == record for record in records] == [True, True]
 
 
 def test_a_record_is_there_as_soon_as_the_group_was_taken(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -112,6 +113,50 @@ def test_a_group_that_late_siblings_joined_counts_once() -> None:
         assert (found["coderm/groups"], found["coderm/rollouts"]) == (1.0, 3.0)
         assert (found["coderm/missing_siblings"], found["coderm/late_siblings"]) == (0.0, 1.0)
         assert found["coderm/reward/mean"] == 0.5
+
+
+def test_a_late_sibling_recorded_by_itself_counts_as_a_rollout_and_not_as_a_group() -> None:
+    first = made_group(["PPP", "FFF", "PPF"], group="g", siblings=4, truth=[1, 0, None], pass_rate=0.2)
+    late = made_group(["PFF"], group="of its own", siblings=4, late=1, first_row=3, pass_rate=0.2)
+    same = {"prompt_hash": first.record.prompt_hash, "uid": first.record.uid}
+    late = msgspec.structs.replace(late, record=msgspec.structs.replace(late.record, **same))
+    alone, both = step_metrics([first]), step_metrics([first, late])
+    assert (alone["coderm/missing_siblings"], both["coderm/missing_siblings"]) == (1.0, 0.0)
+    assert both["coderm/late_siblings"] == 1.0
+    assert (both["coderm/groups"], both["coderm/rollouts"]) == (1.0, 4.0)
+    assert both["coderm/reward/mean"] == pytest.approx((1 + 0 + 2 / 3 + 1 / 3) / 4)
+    of_groups = ("programs/per_group", "tests/valid", "responses/spent", "difficulty/mean", "reliability")
+    assert {name: both[f"coderm/{name}"] for name in of_groups} == {
+        name: alone[f"coderm/{name}"] for name in of_groups
+    }
+    only = step_metrics([late])
+    assert (only["coderm/groups"], only["coderm/rollouts"]) == (0.0, 1.0)
+    assert "coderm/tests/valid" not in only
+
+
+def test_a_group_that_could_not_be_scored_says_nothing_about_tests_and_programs() -> None:
+    scored = made_group(["PPP", "FFF"])
+    failed = made_group(["", ""], group="failed")
+    rewards = [
+        msgspec.structs.replace(
+            r, reward=msgspec.structs.replace(r.reward, infra_error=1.0, neutral=1.0, no_code=0.0)
+        )
+        for r in failed.record.rollouts
+    ]
+    record = msgspec.structs.replace(failed.record, settings="", rollouts=tuple(rewards))
+    found = step_metrics([scored, msgspec.structs.replace(failed, record=record)])
+    assert (found["coderm/groups"], found["coderm/infra_errors"], found["coderm/neutral"]) == (2.0, 2.0, 0.5)
+    assert (found["coderm/programs/per_group"], found["coderm/tests/none"]) == (2.0, 0.0)
+    assert found["coderm/no_code"] == 0.0
+
+
+def test_validation_rewards_have_no_truth_in_them_whatever_the_settings_say() -> None:
+    votes, weight = ["PP", "FF"], {"ground_truth_weight": 0.5}
+    group = made_group(votes, truth=[0, 1], validation=True)
+    config = made_group(votes, settings=weight).record.config
+    group = msgspec.structs.replace(group, record=msgspec.structs.replace(group.record, config=config))
+    assert step_metrics([group])["coderm_val/reward/generated"] == 0.5
+    assert step_metrics([group])["coderm_val/agreement/auc"] == 0.0
 
 
 def test_nothing_gives_nothing() -> None:
