@@ -17,6 +17,8 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 class TrainingConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What only matters while a training loop runs (DESIGN section 9)."""
 
+    tests: str | None = None
+    """A file of recorded unit tests that takes the place of a model."""
     records: str | None = None
     """Folder for group records and metrics; None is a folder beside the checkpoints of the loop, if it has
     any, else `coderm_records`."""

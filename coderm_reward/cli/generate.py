@@ -17,6 +17,7 @@ from coderm_reward.config import load_config
 from coderm_reward.data.columns import ColumnMap
 from coderm_reward.data.writers import check_place
 from coderm_reward.errors import ConfigError
+from coderm_reward.generation.sources import check_source
 
 __all__ = ["generate"]
 
@@ -81,7 +82,7 @@ def generate(
         request_timeout=request_timeout,
     ).generation
     source = ModelSource(settings, settings.responses)
-    source.check()
+    check_source(settings)
     if not source.asks:
         raise ConfigError(
             "There is nobody to write unit tests; name a server with --base-url, or --engine vllm."

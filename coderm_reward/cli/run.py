@@ -19,35 +19,26 @@ from coderm_reward.cli.progress import GenerationProgress
 from coderm_reward.cli.resume import RunRecords
 from coderm_reward.cli.sources import TestSource
 from coderm_reward.cli.stopping import until_stopped
-from coderm_reward.config import RewardConfig, SandboxConfig
+from coderm_reward.config import RewardConfig
 from coderm_reward.data.dump import Dump
 from coderm_reward.data.records import GroupRecord
 from coderm_reward.data.writers import write_scored
-from coderm_reward.errors import GenerationError, InputError, SandboxUnavailableError
-from coderm_reward.execution import SandboxExecutor, VerdictCache, importable_modules, open_cache
+from coderm_reward.errors import GenerationError, InputError
+from coderm_reward.execution import (
+    VerdictCache,
+    importable_modules,
+    make_executor,
+    make_pool,
+    open_cache,
+    started,
+)
 from coderm_reward.pipeline import RewardPipeline
 from coderm_reward.protocols import UnitTestGenerator
-from coderm_sandbox import Limits, SandboxPool
-from coderm_sandbox import SandboxUnavailableError as PoolUnavailableError
+from coderm_sandbox import SandboxPool
 
-__all__ = ["ScoreRun", "make_pool"]
+__all__ = ["ScoreRun"]
 
 _WARNINGS_SHOWN = 10
-
-
-def make_pool(config: SandboxConfig) -> SandboxPool:
-    """The sandbox pool that the settings describe, not yet started."""
-    limits = Limits(
-        timeout=config.timeout,
-        memory_mb=config.memory,
-        processes=config.processes,
-        file_mb=config.file_size,
-        output_mb=config.output,
-        hang_limit=config.hang_limit,
-    )
-    return SandboxPool(
-        workers=config.workers, limits=limits, isolation=config.isolation, python=config.sandbox_python
-    )
 
 
 @dataclass(frozen=True)
@@ -98,12 +89,7 @@ class ScoreRun:
         self, cache: VerdictCache | None, generator: UnitTestGenerator, arrived: GenerationProgress
     ) -> tuple[list[GroupRecord], list[GroupRecord]]:
         pool = make_pool(self.config.sandbox)
-        executor = SandboxExecutor(
-            pool,
-            cache,
-            python=self.config.sandbox.sandbox_python,
-            assertions=self.config.scoring.vote_unit == "assertion",
-        )
+        executor = make_executor(pool, self.config, cache)
         pipeline = RewardPipeline(
             generator,
             executor,
@@ -128,23 +114,17 @@ class ScoreRun:
         if len(kept) == len(self.dump.groups):
             return list(kept.values()), []
         fresh: list[GroupRecord] = []
-        try:
-            with progress_bar() as progress:
-                arrived.show(progress)
-                async with pool:
-                    note(f"isolation: {pool.description}, {pool.size} workers")
-                    await self._consume(pipeline, kept, fresh, progress)
-                    stats = pool.stats
-                    if stats.audited:
-                        note(
-                            f"audit: {stats.audited:,} tests of stateless solutions run again, each in a "
-                            f"process of its own, {stats.audit_disagreements:,} methods with another outcome"
-                        )
-        except PoolUnavailableError as error:
-            raise SandboxUnavailableError(
-                f"{str(error).rstrip('.')}; run `coderm-reward doctor` to see what this host lacks and what "
-                "to do about it."
-            ) from None
+        with progress_bar() as progress:
+            arrived.show(progress)
+            async with started(pool):
+                note(f"isolation: {pool.description}, {pool.size} workers")
+                await self._consume(pipeline, kept, fresh, progress)
+                stats = pool.stats
+                if stats.audited:
+                    note(
+                        f"audit: {stats.audited:,} tests of stateless solutions run again, each in a "
+                        f"process of its own, {stats.audit_disagreements:,} methods with another outcome"
+                    )
         return list(kept.values()), fresh
 
     async def _consume(

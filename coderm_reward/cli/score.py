@@ -29,6 +29,7 @@ from coderm_reward.data.recorded_tests import read_recorded_tests
 from coderm_reward.data.writers import check_place, check_writable
 from coderm_reward.errors import ConfigError
 from coderm_reward.generation.recorded import RecordedGenerator
+from coderm_reward.generation.sources import check_source
 
 __all__ = ["score"]
 
@@ -255,7 +256,7 @@ def score(
     count = settings.budget.budget or settings.generation.responses
     written = ModelSource(settings.generation, count, model_named=model is not None)
     if not tests:
-        written.check()
+        check_source(settings.generation)
     dump = load(dumps, ColumnMap.parse(*column_map) if column_map else None, on_bad_row)
     check_pass_rates(settings.budget, dump)
     source: TestSource = written

@@ -19,6 +19,7 @@ from coderm_reward.execution.assertions import with_assertions
 from coderm_reward.execution.cache import VerdictCache, circumstances, key_of_test
 from coderm_reward.execution.identity import normalised_hash, reads_source, text_hash
 from coderm_reward.execution.pairs import run_pairs
+from coderm_reward.execution.pool_seam import Pool
 from coderm_reward.execution.verdicts import JUDGE_OF_LABEL, VERDICT_OF_OUTCOME
 from coderm_reward.types import (
     CodeStatus,
@@ -29,7 +30,7 @@ from coderm_reward.types import (
     UnitTest,
     Verdict,
 )
-from coderm_sandbox import Inspection, SandboxPool, Test, TestResult, WorkerDiedError
+from coderm_sandbox import Inspection, Test, TestResult, WorkerDiedError
 from coderm_sandbox.interpreter import describe_interpreter
 
 __all__ = ["DETAILS_PER_SOLUTION", "SandboxExecutor"]
@@ -72,7 +73,7 @@ class SandboxExecutor:
 
     def __init__(
         self,
-        pool: SandboxPool,
+        pool: Pool,
         cache: VerdictCache | None = None,
         *,
         python: str | None = None,

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from coderm_reward.execution.cache import KnownResult, Pair, VerdictCache, is_lasting
-from coderm_sandbox import Job, SandboxPool, Test, TestResult
+from coderm_reward.execution.pool_seam import Pool
+from coderm_sandbox import Job, Test, TestResult
 
 __all__ = ["PairResults", "run_pairs"]
 
@@ -22,7 +23,7 @@ class PairResults:
 
 
 async def run_pairs(
-    pool: SandboxPool, cache: VerdictCache | None, codes: Mapping[str, str], tests: Mapping[str, Test]
+    pool: Pool, cache: VerdictCache | None, codes: Mapping[str, str], tests: Mapping[str, Test]
 ) -> PairResults:
     """Return the results of all `codes` (identity -> source) on all `tests` (key -> test).
 
@@ -53,7 +54,7 @@ async def run_pairs(
     return PairResults({**fresh, **known}, fresh)
 
 
-def _to_run(known: Sequence[bool], tests: Sequence[Test], pool: SandboxPool) -> list[int]:
+def _to_run(known: Sequence[bool], tests: Sequence[Test], pool: Pool) -> list[int]:
     """Return the indices of the tests to run, in order.
 
     The pool gives up on a solution whose first votes all hang (Limits.hang_limit). What is known never hung,

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import msgspec
 
 from coderm_reward.data.records import GroupRecord
-from coderm_reward.types import Message, RewardOutput
+from coderm_reward.types import Message, Problem, RewardOutput, Solution
 
-__all__ = ["GroupOutcome", "GroupSink", "RewardScorer", "Sample"]
+__all__ = ["GroupOutcome", "GroupSink", "RewardScorer", "Sample", "TruthSource"]
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,4 +75,14 @@ class RewardScorer(Protocol):
 
     async def aclose(self) -> None:
         """Let go of everything; a second call does nothing."""
+        ...
+
+
+class TruthSource(Protocol):
+    """Judges by the dataset's own tests, where a row has any."""
+
+    async def judge(
+        self, problem: Problem, solutions: Sequence[Solution], value: Any
+    ) -> Sequence[bool | None]:
+        """Return [R] whether each passes what `Sample.ground_truth` holds; None: it tells nothing."""
         ...
