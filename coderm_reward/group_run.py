@@ -6,12 +6,11 @@ A suite may grow in rounds: each asks the generator for more responses in all, a
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 import msgspec
-import numpy as np
 
 from coderm_reward.activity import Activity
 from coderm_reward.config import RewardConfig
@@ -19,9 +18,8 @@ from coderm_reward.data.entry_points import entry_point_from_prompt, entry_point
 from coderm_reward.data.extraction import extract_solution
 from coderm_reward.data.records import BudgetRecord, GroupRecord, rollout_records
 from coderm_reward.errors import GenerationError
-from coderm_reward.execution.ahead import RunAhead
 from coderm_reward.generation.screening import marked_by_reference, screened
-from coderm_reward.protocols import Evidence, Executor, GrowingGenerator, UnitTestGenerator
+from coderm_reward.protocols import Evidence, Executor, GroupExecutor, GrowingGenerator, UnitTestGenerator
 from coderm_reward.scoring import GroupRewards, group_evidence, group_rewards
 from coderm_reward.source import normalised_id
 from coderm_reward.types import (
@@ -29,12 +27,11 @@ from coderm_reward.types import (
     CodeStatus,
     Difficulty,
     ExecutionMatrix,
-    ExecutionStats,
     Problem,
+    Rollout,
     RolloutGroup,
     Solution,
     TestSuite,
-    Verdict,
     content_hash,
 )
 
@@ -60,64 +57,95 @@ class Stages:
 
 
 class GroupRun:
-    """A group on its way through the stages."""
+    """A group on its way through the stages; rollouts and tests may come in any order."""
 
-    def __init__(self, stages: Stages, group: RolloutGroup) -> None:
-        self.group = group
+    def __init__(self, stages: Stages, problem: Problem) -> None:
+        self.problem = _named(problem)
+        """With its entry point, as soon as anything tells it."""
+        self.solutions: list[Solution] = []
+        """[R] in the order of `add`, as they are graded."""
+        self.failed = False
+        """Whether the infrastructure failed to give any test."""
         self._stages = stages
-        self._asking, self._solutions = problem_and_solutions(group)
-        self._problem = self._asking
-        self._rollouts = self._solutions
-        self._suite = TestSuite(group.problem.prompt_hash)
+        self._asking = self.problem
+        self._rollouts: list[Rollout] = []
+        self._shown: list[Solution] = []  # what the generator sees: read before tests can name the function
+        executor = stages.executor
+        self._runs_ahead = isinstance(executor, GroupExecutor)
+        self._executor = executor.remembering() if isinstance(executor, GroupExecutor) else executor
+        self._suite = TestSuite(problem.prompt_hash)
+        self._begun: set[str] = set()
         self._matrix: ExecutionMatrix | None = None
-        self._failed = False
-        self._hung: set[int] = set()
-        self._spared = False
-        self._ahead = RunAhead(stages.executor, self._rollouts)
-        self._earlier = ExecutionStats()
         self._gen_seconds = 0.0
+
+    @property
+    def names_function(self) -> bool:
+        """Whether the function under test is known without any test."""
+        return self._asking.entry_point is not None
+
+    def add(self, rollouts: Sequence[Rollout]) -> list[Solution]:
+        """Take rollouts in and return their code."""
+        self._rollouts += rollouts
+        new = _extract(rollouts, self._asking, wants_function=self._asking.entry_point is not None)
+        self._shown += new
+        if self.problem is not self._asking:
+            new = _extract(rollouts, self.problem, wants_function=False)
+        self.solutions += new
+        self._matrix = None
+        return new
 
     def programs(self) -> int:
         """Return how many different programs the rollouts are; those without code are one."""
-        return len({normalised_id(s.code) if s.code else "" for s in self._solutions})
+        return len({normalised_id(s.code) if s.code else "" for s in self.solutions})
 
-    async def grow(self, responses: int | None) -> None:
-        """Get the suite of so many responses in all (None: all there are) and run what is new of it.
+    async def run_ahead(self, solutions: Sequence[Solution]) -> None:
+        """Run these on the tests that are there, so that `settle` has it; changes no verdict."""
+        await self._run(solutions, self._suite)
 
-        Where the infrastructure fails, what there was is kept. A solution that hung in an earlier round
-        is not run again before `record`: timeouts are never cached, and this is where budgets would be
-        dearest.
+    async def grow(self, responses: int | None, *, ahead: bool = False) -> None:
+        """Get the suite of so many responses in all (None: all there are).
+
+        What is there runs while the rest is being generated; with `ahead` the whole of it, as somebody is
+        still to come. Where the infrastructure fails, what there was is kept.
         """
-        found, failed = await self._generate(responses)
-        if failed and self._suite.responses:
-            found = msgspec.structs.replace(self._suite, dropped={**self._suite.dropped, **found.dropped})
-        self._suite, self._failed = found, failed
-        self._problem, self._solutions = self._asking, self._rollouts
-        if self._asking.entry_point is None and self._suite.tests:
-            entry_point = entry_point_from_tests(self._suite.tests)
-            self._problem = msgspec.structs.replace(self._asking, entry_point=entry_point)
-            self._solutions = _extract(self.group, self._problem, wants_function=False)
-        self._spared = bool(self._hung)
-        await self._execute(self._runnable())
-        assert self._matrix is not None
-        timeouts = (self._matrix.class_verdicts == Verdict.TIMEOUT).any(axis=1)
-        self._hung |= set(np.flatnonzero(timeouts).tolist())
+        before = self._suite
+        found, self.failed = await self._generate(responses, ahead)
+        if self.failed and before.responses:
+            found = msgspec.structs.replace(before, dropped={**before.dropped, **found.dropped})
+        self._suite = found
+        self._matrix = None
+        if self._asking.entry_point is None and found.tests:
+            entry_point = entry_point_from_tests(found.tests)
+            self.problem = msgspec.structs.replace(self._asking, entry_point=entry_point)
+            self.solutions = _extract(self._rollouts, self.problem, wants_function=False)
+        if ahead:
+            await self._run_fresh(found)
+
+    async def settle(self) -> None:
+        """Have the matrix of all rollouts and the whole suite so far."""
+        if self._matrix is None:
+            with self._stages.activity.of("executing"):
+                matrix = await self._executor.execute(list(self.solutions), self._suite)
+                self._matrix = replace(matrix, marked=await self._marked())
 
     def evidence(self) -> Evidence:
-        """Return what the rollouts have shown so far; one that hung has failed."""
+        """Return what the rollouts have shown so far; after `settle`."""
         assert self._matrix is not None
-        solutions = self._runnable() if self._spared else self._solutions
-        rewards = self._reward(solutions, self._matrix, 0.0).rewards
+        rewards = self._reward(self._matrix, 0.0).rewards
         return group_evidence(self._matrix, rewards, self._stages.config.scoring, self._suite.responses)
 
-    async def record(self, difficulty: Difficulty, planned: int | None, why: str) -> GroupRecord:
-        """Return the record; `planned` is what the last `grow` asked for, and `why` what that came from."""
-        if self._spared:
-            await self._execute(self._solutions)
-            self._spared = False
-        matrix, suite, group, problem = self._matrix, self._suite, self.group, self._problem
+    def record(
+        self, group: RolloutGroup, difficulty: Difficulty, planned: int | None, why: str
+    ) -> GroupRecord:
+        """Return the record, after `settle`.
+
+        Args:
+            group: the rollouts that were added, in that order.
+            planned: what the last `grow` asked for, and `why` what that came from.
+        """
+        matrix, suite, problem = self._matrix, self._suite, self.problem
         assert matrix is not None
-        rewarded = self._reward(self._solutions, matrix, difficulty.difficulty)
+        rewarded = self._reward(matrix, difficulty.difficulty)
         rows = [rollout.row for rollout in group.rollouts]
         return GroupRecord(
             group=group.id,
@@ -136,7 +164,7 @@ class GroupRun:
             invalid=matrix.invalid,
             dropped=suite.dropped,
             budget=BudgetRecord(difficulty, planned=planned, spent=suite.responses, why=why),
-            rollouts=rollout_records(rows, self._solutions, matrix, rewarded.rewards),
+            rollouts=rollout_records(rows, self.solutions, matrix, rewarded.rewards),
             details=matrix.details,
             stats=matrix.stats,
             gen_seconds=self._gen_seconds,
@@ -146,54 +174,39 @@ class GroupRun:
             completion_tokens=suite.completion_tokens,
         )
 
-    def _runnable(self) -> list[Solution]:
-        """The solutions without those that hung."""
-        nothing = Solution(CodeStatus.NO_CODE)
-        return [nothing if i in self._hung else solution for i, solution in enumerate(self._solutions)]
-
-    def _reward(self, solutions: list[Solution], matrix: ExecutionMatrix, difficulty: float) -> GroupRewards:
+    def _reward(self, matrix: ExecutionMatrix, difficulty: float) -> GroupRewards:
         own = self._stages.config.scoring.exclude_own_tests
         return group_rewards(
-            [solution.status for solution in solutions],
+            [solution.status for solution in self.solutions],
             matrix,
             self._stages.config.scoring,
             difficulty=difficulty,
             gen_seconds=self._gen_seconds,
-            generation_failed=self._failed,
-            identities=[normalised_id(s.code) if s.code else "" for s in solutions] if own else (),
+            generation_failed=self.failed,
+            identities=[normalised_id(s.code) if s.code else "" for s in self.solutions] if own else (),
         )
 
-    async def _execute(self, solutions: list[Solution]) -> None:
-        """Run the suite so far, and count what earlier rounds took: what they ran is no hit of the cache."""
-        with self._stages.activity.of("executing"):
-            matrix = await self._stages.executor.execute(solutions, self._suite)
-            marked = await self._marked()
-        whole, earlier = self._ahead.joined(matrix).stats, self._earlier
-        run = min(whole.pairs_distinct, whole.pairs_run + earlier.pairs_run)
-        stats = replace(
-            whole,
-            pairs_run=run,
-            cache_hits=whole.pairs_distinct - run,
-            retried=whole.retried + earlier.retried,
-            seconds=whole.seconds + earlier.seconds,
-        )
-        self._earlier = replace(
-            earlier,
-            pairs_run=earlier.pairs_run + matrix.stats.pairs_run,
-            retried=earlier.retried + matrix.stats.retried,
-            seconds=earlier.seconds + matrix.stats.seconds,
-        )
-        self._matrix = replace(matrix, stats=stats, marked=marked)
+    async def _run_fresh(self, suite: TestSuite) -> None:
+        """Run those of its tests that nobody ran yet on everybody who is there; who comes later runs all."""
+        fresh = tuple(test for test in suite.tests if test.id not in self._begun)
+        self._begun.update(test.id for test in fresh)
+        self._suite = suite
+        await self._run(list(self.solutions), msgspec.structs.replace(suite, tests=fresh))
+
+    async def _run(self, solutions: Sequence[Solution], suite: TestSuite) -> None:
+        if self._runs_ahead and suite.tests and any(s.status is CodeStatus.OK for s in solutions):
+            with self._stages.activity.of("executing"):
+                await self._executor.execute(solutions, suite)
 
     async def _marked(self) -> dict[str, str]:
         """The tests that the reference solution fails, where that is asked for."""
         asked = "reference" in self._stages.config.generation.screen
-        if self._problem.reference is None or not asked or not self._suite.tests:
+        if self.problem.reference is None or not asked or not self._suite.tests:
             return {}
-        reference = Solution(CodeStatus.OK, self._problem.reference)
+        reference = Solution(CodeStatus.OK, self.problem.reference)
         return marked_by_reference(await self._stages.executor.execute([reference], self._suite))
 
-    async def _generate(self, responses: int | None) -> tuple[TestSuite, bool]:
+    async def _generate(self, responses: int | None, ahead: bool) -> tuple[TestSuite, bool]:
         """(the suite, screened; whether the infrastructure failed to give one).
 
         What is there already runs ahead while the rest is being generated.
@@ -205,10 +218,11 @@ class GroupRun:
                 async for found in suites:
                     suite = screened(found, screen, self._stages.modules, entry_point)
                     if not suite.complete:
-                        with self._stages.activity.of("executing"):
-                            await self._ahead.run(suite)
+                        await self._run_fresh(suite)
         except GenerationError as error:
-            _log.warning("no tests for prompt %s: %s", self._asking.prompt_hash, error)
+            # ahead of time it is only the first try
+            level = logging.DEBUG if ahead else logging.WARNING
+            _log.log(level, "no tests for prompt %s: %s", self._asking.prompt_hash, error)
             return TestSuite(self._asking.prompt_hash, dropped={f"{FAILED}generation": 1}), True
         self._gen_seconds += suite.seconds
         return suite, False
@@ -221,14 +235,14 @@ class GroupRun:
         if responses == 0:
             yield TestSuite(self._asking.prompt_hash)
             return
-        generator, asking = self._stages.generator, self._asking
-        cached = self._stages.config.execution.verdict_cache != "off"
-        if cached and asking.entry_point is not None and isinstance(generator, GrowingGenerator):
-            async with aclosing(generator.growing(asking, self._rollouts, responses)) as suites:
+        generator, asking, shown = self._stages.generator, self._asking, list(self._shown)
+        named = asking.entry_point is not None
+        if self._runs_ahead and named and isinstance(generator, GrowingGenerator):
+            async with aclosing(generator.growing(asking, shown, responses)) as suites:
                 async for suite in suites:
                     yield suite
         else:
-            yield await generator.generate(asking, self._rollouts, responses)
+            yield await generator.generate(asking, shown, responses)
 
 
 def group_content(group: RolloutGroup) -> str:
@@ -238,16 +252,20 @@ def group_content(group: RolloutGroup) -> str:
 
 def problem_and_solutions(group: RolloutGroup) -> tuple[Problem, list[Solution]]:
     """Return the problem, with its entry point where anything but tests tells it, and the rollouts' code."""
-    problem = group.problem
-    if problem.entry_point is None:
-        problem = msgspec.structs.replace(problem, entry_point=entry_point_from_prompt(problem.question))
-    return problem, _extract(group, problem, wants_function=problem.entry_point is not None)
+    problem = _named(group.problem)
+    return problem, _extract(group.rollouts, problem, wants_function=problem.entry_point is not None)
 
 
-def _extract(group: RolloutGroup, problem: Problem, *, wants_function: bool) -> list[Solution]:
+def _named(problem: Problem) -> Problem:
+    if problem.entry_point is not None:
+        return problem
+    return msgspec.structs.replace(problem, entry_point=entry_point_from_prompt(problem.question))
+
+
+def _extract(rollouts: Sequence[Rollout], problem: Problem, *, wants_function: bool) -> list[Solution]:
     return [
         extract_solution(
             rollout.text, problem.entry_point, wants_function=wants_function, context=problem.question
         )
-        for rollout in group.rollouts
+        for rollout in rollouts
     ]

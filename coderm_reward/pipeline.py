@@ -1,8 +1,8 @@
 """The main path: estimate -> allocate -> generate -> screen -> execute -> aggregate -> reward.
 
-Read `RewardPipeline.score` and `_plan` here and `GroupRun.grow` and `record` in group_run from top to bottom:
-that is the whole system. Every stage is a seam of coderm_reward.protocols or a pure function; these two
-modules only connect them.
+Read `RewardPipeline.score` and `_plan` here and `GroupRun.grow`, `settle` and `record` in group_run from top
+to bottom: that is the whole system. Every stage is a seam of coderm_reward.protocols or a pure function;
+these two modules only connect them. Groups that fill while a training runs take `open`: see group_stream.
 """
 
 from __future__ import annotations
@@ -25,24 +25,22 @@ from functools import partial
 from typing import Any, TypeVar
 
 from coderm_reward.activity import Activity
-from coderm_reward.budget import advantage, make_allocator, make_estimator
 from coderm_reward.config import RewardConfig
 from coderm_reward.data.records import BudgetRecord, GroupRecord
 from coderm_reward.group_run import GroupRun, Stages
+from coderm_reward.group_stream import GroupStream
+from coderm_reward.planning import Planning
 from coderm_reward.protocols import (
     BudgetAllocator,
     Demand,
     DifficultyEstimator,
     Evidence,
     Executor,
-    LearningEstimator,
     PilotingEstimator,
-    PreparingEstimator,
     RoundAllocator,
     UnitTestGenerator,
 )
-from coderm_reward.scoring import group_evidence
-from coderm_reward.types import Difficulty, Problem, RolloutGroup, content_hash
+from coderm_reward.types import Difficulty, Problem, RolloutGroup
 
 __all__ = ["RewardPipeline"]
 
@@ -81,9 +79,7 @@ class RewardPipeline:
     ) -> None:
         self.config = config or RewardConfig()
         self._stages = Stages(generator, executor, self.config, modules, activity or Activity())
-        self._allocator = allocator or make_allocator(self.config.budget)
-        self._rule = type(allocator).__name__ if allocator else f"{self.config.budget.allocator} allocator"
-        self._estimator = estimator or make_estimator(self.config.budget)
+        self._planning = Planning(self.config, estimator, allocator)
         self._groups_at_once = groups_at_once
 
     def settings(self, problem: Problem) -> str:
@@ -92,8 +88,14 @@ class RewardPipeline:
 
     def close(self) -> None:
         """Let go of what the estimator holds; a second call does nothing."""
-        if isinstance(self._estimator, (LearningEstimator, PreparingEstimator)):
-            self._estimator.close()
+        self._planning.close()
+
+    def open(self, problem: Problem, expected: int | None = None) -> GroupStream:
+        """Begin a group whose rollouts come one by one, by the same stages and with the same rewards.
+
+        Its budget is decided when it begins, so the allocator must not need to see all groups together.
+        """
+        return GroupStream(self._stages, self._planning, problem, expected)
 
     async def score(
         self, groups: Sequence[RolloutGroup], kept: Mapping[str, GroupRecord] | None = None
@@ -117,30 +119,30 @@ class RewardPipeline:
         self, groups: Sequence[RolloutGroup], kept: Mapping[str, GroupRecord]
     ) -> list[Callable[[], Coroutine[Any, Any, GroupRecord]]]:
         """Return what is left to do for each group that is not kept, once it is known who gets how much."""
-        if isinstance(self._estimator, PreparingEstimator):
-            await asyncio.to_thread(self._estimator.prepare, [group.problem for group in groups])
-        plans = [_Plan(group, self._estimator.estimate(group.problem)) for group in groups]
+        estimator, allocator = self._planning.estimator, self._planning.allocator
+        await self._planning.prepare([group.problem for group in groups])
+        plans = [_Plan(group, estimator.estimate(group.problem)) for group in groups]
         for plan in plans:
             if (record := kept.get(plan.group.id)) is not None:
                 plan.settled = record.budget
-                self._learn(plan.group, record)
+                self._planning.learn(plan.group, record)
         left = [plan for plan in plans if plan.settled is None]
-        if isinstance(self._estimator, PilotingEstimator):
+        if isinstance(estimator, PilotingEstimator):
             for plan in left:
-                plan.responses = self._estimator.pilot
+                plan.responses = estimator.pilot
             await self._grow(left)
             for plan in left:
-                plan.difficulty = self._estimator.estimate_after(plan.group.problem, plan.evidence())
+                plan.difficulty = estimator.estimate_after(plan.group.problem, plan.evidence())
         demands = [self._demand(plan) for plan in plans]
-        allotted = self._allocator.allocate(demands)
+        allotted = allocator.allocate(demands)
         while True:
             for plan, responses in zip(plans, allotted, strict=True):
                 plan.responses = responses
-            if not isinstance(self._allocator, RoundAllocator):
+            if not isinstance(allocator, RoundAllocator):
                 break
             await self._grow(left)
             planned = [plan.responses or 0 for plan in plans]
-            grown = self._allocator.grow(demands, planned, [plan.evidence() for plan in plans])
+            grown = allocator.grow(demands, planned, [plan.evidence() for plan in plans])
             if grown == planned:
                 break
             allotted = list(grown)
@@ -150,17 +152,25 @@ class RewardPipeline:
         """One group, from its plan to its record."""
         await self._reach(plan)
         assert plan.run is not None
-        record = await plan.run.record(plan.difficulty, plan.responses, plan.why(self._rule))
+        why = self._planning.why(plan.difficulty, plan.responses, plan.rounds)
+        record = plan.run.record(plan.group, plan.difficulty, plan.responses, why)
         plan.run = None
-        self._learn(plan.group, record)
+        self._planning.learn(plan.group, record)
         return record
 
     async def _reach(self, plan: _Plan) -> None:
         """Grow the group's suite to what is planned, unless it is there."""
-        plan.run = plan.run or GroupRun(self._stages, plan.group)
+        run = self._run_of(plan)
         if not plan.rounds or plan.rounds[-1] != plan.responses:
-            await plan.run.grow(plan.responses)
+            await run.grow(plan.responses)
             plan.rounds.append(plan.responses)
+        await run.settle()
+
+    def _run_of(self, plan: _Plan) -> GroupRun:
+        if plan.run is None:
+            plan.run = GroupRun(self._stages, plan.group.problem)
+            plan.run.add(plan.group.rollouts)
+        return plan.run
 
     async def _grow(self, plans: Sequence[_Plan]) -> None:
         async with aclosing(self._side_by_side([partial(self._reach, plan) for plan in plans])) as done:
@@ -189,9 +199,7 @@ class RewardPipeline:
 
     def _waves(self, groups: Sequence[RolloutGroup]) -> list[list[RolloutGroup]]:
         """The groups that are planned together: all, or a step of a run where steps look at outcomes."""
-        if not isinstance(self._estimator, (LearningEstimator, PilotingEstimator)) and not isinstance(
-            self._allocator, RoundAllocator
-        ):
+        if not self._planning.looks_at_outcomes:
             return [list(groups)]
         waves: dict[tuple[str, str | None], list[RolloutGroup]] = {}
         for group in groups:
@@ -202,20 +210,10 @@ class RewardPipeline:
     def _demand(self, plan: _Plan) -> Demand:
         """What the allocator hears of a group; programs are counted where identical ones gain nothing."""
         rollouts = len(plan.group.rollouts)
-        if plan.settled is None and getattr(self._allocator, "objective", None) is advantage:
-            plan.run = plan.run or GroupRun(self._stages, plan.group)
-            rollouts = plan.run.programs()
+        if plan.settled is None and self._planning.counts_programs:
+            rollouts = self._run_of(plan).programs()
         settled = None if plan.settled is None else plan.settled.planned or plan.settled.spent
         return Demand(plan.group.problem.prompt_hash, plan.difficulty, rollouts, settled)
-
-    def _learn(self, group: RolloutGroup, record: GroupRecord) -> None:
-        """Let the estimator know how a group came out, before its record goes anywhere."""
-        if isinstance(self._estimator, LearningEstimator):
-            rewards = [rollout.reward for rollout in record.rollouts]
-            scoring, spent = self.config.scoring, record.budget.spent
-            evidence = group_evidence(record.matrix(), rewards, scoring, spent)
-            observation = content_hash(group.step or "", group.uid or "", record.content)
-            self._estimator.observe(group.problem, observation, evidence)
 
 
 @dataclass
@@ -236,13 +234,6 @@ class _Plan:
         if self.run is None:
             return Evidence(responses=0 if self.settled is None else self.settled.spent)
         return self.run.evidence()
-
-    def why(self, rule: str) -> str:
-        """One line on where the number of responses comes from."""
-        believed = f"pass rate {self.difficulty.pass_rate:.3f}, std {self.difficulty.std:.3f}"
-        planned = "every response there is" if self.responses is None else f"{self.responses} responses"
-        rounds = " in rounds of " + ", ".join(map(str, self.rounds)) if len(self.rounds) > 1 else ""
-        return f"{self.difficulty.source} estimator: {believed}; {rule}: {planned}{rounds}"
 
 
 def _number(step: str | None) -> float:

@@ -15,6 +15,7 @@ __all__ = [
     "DifficultyEstimator",
     "Evidence",
     "Executor",
+    "GroupExecutor",
     "GrowingGenerator",
     "LearningEstimator",
     "PilotingEstimator",
@@ -110,6 +111,18 @@ class Executor(Protocol):
 
     async def execute(self, solutions: Sequence[Solution], suite: TestSuite) -> ExecutionMatrix:
         """Return the R x T matrix in the order given. Infrastructure failures become UNKNOWN cells."""
+        ...
+
+
+@runtime_checkable
+class GroupExecutor(Executor, Protocol):
+    """An executor that can remember what it ran for a group."""
+
+    def remembering(self) -> Executor:
+        """Return an executor for one group: asked in steps, it runs no pair twice, not even what hangs.
+
+        The matrix of everything is the same as without such steps, and its stats count all of them.
+        """
         ...
 
 

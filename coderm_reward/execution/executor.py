@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from coderm_reward.execution.assertions import with_assertions
 from coderm_reward.execution.cache import VerdictCache, circumstances, key_of_test
+from coderm_reward.execution.group_memory import GroupMemory
 from coderm_reward.execution.identity import normalised_hash, reads_source, text_hash
 from coderm_reward.execution.pairs import run_pairs
 from coderm_reward.execution.pool_seam import Pool
@@ -33,7 +34,7 @@ from coderm_reward.types import (
 from coderm_sandbox import Inspection, Test, TestResult, WorkerDiedError
 from coderm_sandbox.interpreter import describe_interpreter
 
-__all__ = ["DETAILS_PER_SOLUTION", "SandboxExecutor"]
+__all__ = ["DETAILS_PER_SOLUTION", "RememberingExecutor", "SandboxExecutor"]
 
 DETAILS_PER_SOLUTION = 5
 """Failing tests of one solution whose first failing method is described in the record."""
@@ -61,8 +62,8 @@ class SandboxExecutor:
     """Executor (coderm_reward.protocols) over a running SandboxPool.
 
     Each test is inspected once, without any solution, and remembered: what is invalid then is an
-    INVALID_TEST column for every rollout. Groups of one prompt take turns, so that what one of them runs
-    the next one knows.
+    INVALID_TEST column for every rollout. Runs of one solution take turns within a prompt, so that what one
+    of them finds out the next one knows.
 
     Args:
         pool: where solutions run.
@@ -87,9 +88,26 @@ class SandboxExecutor:
         self._tests: OrderedDict[str, _KnownTest] = OrderedDict()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def execute(self, solutions: Sequence[Solution], suite: TestSuite) -> ExecutionMatrix:
-        """Run every solution with code against every valid test of the suite."""
-        began = time.perf_counter()
+    def remembering(self) -> RememberingExecutor:
+        """Return an executor for one group, which runs no pair of it twice."""
+        return RememberingExecutor(self)
+
+    async def execute(
+        self, solutions: Sequence[Solution], suite: TestSuite, memory: GroupMemory | None = None
+    ) -> ExecutionMatrix:
+        """Run every solution with code against every valid test of the suite.
+
+        What `memory` knows is not run again, and what ran for it before counts as run in the stats.
+        """
+        memory = memory or GroupMemory()
+        with memory.activity.of("executing"):
+            matrix = await self._execute(solutions, suite, memory)
+        seconds = memory.activity.seconds("executing")
+        return replace(matrix, stats=replace(matrix.stats, seconds=seconds))
+
+    async def _execute(
+        self, solutions: Sequence[Solution], suite: TestSuite, memory: GroupMemory
+    ) -> ExecutionMatrix:
         has_code = np.array([s.status is CodeStatus.OK for s in solutions], dtype=np.bool_)
         try:
             known = await self._inspect(suite.tests)
@@ -107,17 +125,21 @@ class SandboxExecutor:
         where = circumstances(self._pool.limits, isolation, interpreter.name)
         jobs = {t: _sandbox_test(tests[t], inspections[t]) for t in valid}
         keys = {t: key_of_test(job, where) for t, job in jobs.items()}
-        async with self._turns.setdefault(suite.prompt_hash, asyncio.Lock()):
-            ran = await run_pairs(self._pool, self._cache, codes, {keys[t]: jobs[t] for t in valid})
-        results = [[ran.of[solution, keys[t]] for t in valid] for solution in codes]
 
+        def turn(solution: str) -> asyncio.Lock:
+            return self._turns.setdefault(f"{suite.prompt_hash} {solution}", asyncio.Lock())
+
+        by_key = {keys[t]: jobs[t] for t in valid}
+        results_of = await run_pairs(self._pool, self._cache, codes, by_key, memory, turn)
+        results = [[results_of[solution, keys[t]] for t in valid] for solution in codes]
+
+        pairs_run = sum(memory.ran(pair) for pair in results_of)
         stats = ExecutionStats(
             pairs=int(has_code.sum()) * sum(tests[t].copies for t in valid),
-            pairs_run=len(ran.fresh),
-            cache_hits=len(ran.of) - len(ran.fresh),
-            assumed_timeouts=sum(result.assumed for result in ran.fresh.values()),
-            retried=sum(result.retried for result in ran.fresh.values()),
-            seconds=time.perf_counter() - began,
+            pairs_run=pairs_run,
+            cache_hits=len(results_of) - pairs_run,
+            assumed_timeouts=sum(result.assumed for result in results_of.values()),
+            retried=memory.retried,
         )
         invalid = {test.id: i.reason for test, i in zip(tests, inspections, strict=True) if not i.valid}
         voteless = [
@@ -153,6 +175,18 @@ class SandboxExecutor:
             name = f"{path} {'.'.join(map(str, version))}"
             self._interpreter = _Interpreter(name, version[:2] == sys.version_info[:2])
         return self._interpreter
+
+
+class RememberingExecutor:
+    """An Executor for one group over that of all: asked in steps, it runs each pair once, hangs included."""
+
+    def __init__(self, executor: SandboxExecutor) -> None:
+        self._executor = executor
+        self._memory = GroupMemory()
+
+    async def execute(self, solutions: Sequence[Solution], suite: TestSuite) -> ExecutionMatrix:
+        """Run what is new; the stats are those of the whole group so far."""
+        return await self._executor.execute(solutions, suite, self._memory)
 
 
 def _no_evidence(tests: tuple[UnitTest, ...], indices: IntArray, assertions: bool) -> ExecutionMatrix:

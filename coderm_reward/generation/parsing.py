@@ -37,6 +37,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -119,12 +120,8 @@ def _parse_each(responses: Sequence[str], entry_point: str | None, read: _Reader
     tests: dict[str, UnitTest] = {}
     sources: dict[str, list[int]] = {}
     for index, response in enumerate(responses):
-        own: Counter[str] = Counter()
-        try:
-            found = list(_parse_one(read(response, own), entry_point, own))
-        except RecursionError:  # a tree too deep to walk or to print
-            found, own = [], Counter(does_not_parse=1)
-        for reason, n in own.items():
+        found, own = _parsed(response, entry_point, read)
+        for reason, n in own:
             counts[reason] += (n > 0 and bool(found)) if reason.startswith(REPAIRED) else n
         for test in found:
             first = tests.setdefault(test.id, msgspec.structs.replace(test, response=index, copies=0))
@@ -132,6 +129,19 @@ def _parse_each(responses: Sequence[str], entry_point: str | None, read: _Reader
             counts["duplicate"] += first.copies > 0
             sources.setdefault(test.id, []).append(index)
     return list(tests.values()), counts, sources
+
+
+@lru_cache(maxsize=2048)
+def _parsed(
+    response: str, entry_point: str | None, read: _Reader
+) -> tuple[tuple[UnitTest, ...], tuple[tuple[str, int], ...]]:
+    """The tests of one response and its counters; a suite that grows is parsed again and again."""
+    own: Counter[str] = Counter()
+    try:
+        found = tuple(_parse_one(read(response, own), entry_point, own))
+    except RecursionError:  # a tree too deep to walk or to print
+        return (), (("does_not_parse", 1),)
+    return found, tuple(own.items())
 
 
 def _parse_one(source: str | None, entry_point: str | None, counts: Counter[str]) -> Iterator[UnitTest]:

@@ -18,6 +18,7 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 
 import msgspec
 
@@ -61,8 +62,9 @@ def screened(
     """
     counts: Counter[str] = Counter(suite.dropped)
     kept: list[UnitTest] = []
+    asked, there = frozenset(screens), None if modules is None else frozenset(modules)
     for test in suite.tests:
-        reason = why_screened(test.source, screens, modules, entry_point)
+        reason = _why_screened(test.source, asked, there, entry_point)
         if reason is None:
             kept.append(test)
         else:
@@ -90,6 +92,9 @@ def why_screened(
     if "files" in screens and any(map(_FILES.fullmatch, uses)):
         return "files"
     return None
+
+
+_why_screened = lru_cache(maxsize=4096)(why_screened)  # a suite that grows is screened again and again
 
 
 def marked_by_reference(matrix: ExecutionMatrix) -> dict[str, str]:

@@ -67,8 +67,11 @@ async def open_scorer(
             stack.callback(cache.close)
         modules = await asyncio.to_thread(importable_modules, config.sandbox.sandbox_python)
         generator = await stack.enter_async_context(_generator(config, activity))
-        place = pool or await stack.enter_async_context(started(make_pool(config.sandbox)))
-        executor = make_executor(place, config, cache)
+        if pool is None:
+            own = await stack.enter_async_context(started(make_pool(config.sandbox)))
+            executor = make_executor(own, config, cache)
+        else:
+            executor = make_executor(pool, config, cache)
         pipeline = RewardPipeline(generator, executor, config, modules=modules, activity=activity)
         stack.callback(pipeline.close)
         scorer = OnlineScorer(pipeline, sink=sink, run=run, truth=truth)

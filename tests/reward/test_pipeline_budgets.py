@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -20,19 +21,16 @@ from coderm_reward.execution import MemoryCache, SandboxExecutor
 from coderm_reward.pipeline import RewardPipeline
 from coderm_reward.protocols import DifficultyEstimator
 from coderm_reward.types import (
-    CodeStatus,
     Difficulty,
-    ExecutionMatrix,
     Problem,
     Rollout,
     RolloutGroup,
     Solution,
     TestSuite,
     UnitTest,
-    Verdict,
     content_hash,
 )
-from coderm_sandbox import Limits, SandboxPool
+from coderm_sandbox import Job, Limits, Outcome, SandboxPool, TestResult
 
 RIGHT = "```python\ndef twice(x):\n    return x + x\n```"
 WRONG = "```python\ndef twice(x):\n    return -x\n```"
@@ -91,7 +89,7 @@ def score() -> Iterator[Score]:
         groups: Sequence[RolloutGroup],
         generator: Numbered | None = None,
         kept: Mapping[str, GroupRecord] | None = None,
-        executor: type[SandboxExecutor] = SandboxExecutor,
+        executor: Callable[[SandboxPool, MemoryCache], SandboxExecutor] = SandboxExecutor,
         estimator: DifficultyEstimator | None = None,
         **settings: object,
     ) -> list[GroupRecord]:
@@ -161,24 +159,42 @@ def test_rounds_give_the_rewards_of_one_suite_of_their_total(score: Score) -> No
     assert in_rounds.stats.pairs_distinct == at_once.stats.pairs_distinct
 
 
-def test_a_solution_that_hung_is_spared_until_the_end(score: Score) -> None:
+def test_what_hung_in_one_round_is_known_in_the_next(score: Score) -> None:
     ran = []
 
-    class Late(SandboxExecutor):
-        """What fails on 3 hangs there: a real timeout would depend on how busy the machine is."""
+    class Late:
+        """A pool where what fails on 3 hangs: a real timeout would depend on how busy the machine is."""
 
-        async def execute(self, solutions: Sequence[Solution], suite: TestSuite) -> ExecutionMatrix:
-            ran.append((sum(s.status is CodeStatus.OK for s in solutions), len(suite.tests)))
-            matrix = await super().execute(solutions, suite)
-            for verdicts in (matrix.class_verdicts, matrix.method_verdicts):
-                verdicts[3, verdicts[3] == Verdict.FAIL] = Verdict.TIMEOUT
-            return matrix
+        def __init__(self, pool: SandboxPool) -> None:
+            self.pool = pool
 
-    settings = {"budget": 12, "allocator": "sequential", "chunk": 4, "executor": Late}
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.pool, name)
+
+        async def run(self, job: Job) -> list[TestResult]:
+            results = await self.pool.run(job)
+            if "x == 3" not in job.solution:
+                return results
+            ran.append(len(job.tests))
+            hangs = {Outcome.FAIL: Outcome.TIMEOUT}
+            return [
+                replace(
+                    result,
+                    outcome=hangs.get(result.outcome, result.outcome),
+                    methods={name: hangs.get(outcome, outcome) for name, outcome in result.methods.items()},
+                )
+                for result in results
+            ]
+
+    def executor(pool: SandboxPool, cache: MemoryCache) -> SandboxExecutor:
+        return SandboxExecutor(Late(pool), cache)
+
+    settings = {"budget": 12, "allocator": "sequential", "chunk": 4, "executor": executor}
     (record,) = score([group("g", *MIXED, LATE_ON_3)], **settings)
-    assert ran == [(4, 4), (3, 8), (3, 12), (4, 12)]
+    assert ran == [4, 4, 4]
     assert record.rollouts[3].methods == "PPTPPPPPPPPP"
     assert record.rollouts[3].reward.no_code == 0.0
+    assert (record.stats.pairs_run, record.stats.cache_hits) == (48, 0)
 
 
 def test_a_pilot_sees_easy_prompts_and_spends_on_the_others(score: Score) -> None:
