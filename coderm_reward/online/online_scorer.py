@@ -122,6 +122,7 @@ class OnlineScorer:
         """Let a group work; one that failed is forgotten, so that a late sibling may have better luck."""
 
         def over(_: asyncio.Task[None]) -> None:
+            gathered.value.abandon()
             if gathered.value.failed:
                 gathering.forget(gathered)
 

@@ -88,18 +88,21 @@ class OpenGroup:
     def join_late(self, sample: Sample, row: int) -> tuple[Member, asyncio.Task[None]]:
         """Take in a sibling that came after `close`, and return the task that answers it."""
         member = self._member(sample, row)
-        return member, asyncio.create_task(self._score_late(len(self.members) - 1))
+        task = asyncio.create_task(self._score_late(len(self.members) - 1))
+        task.add_done_callback(lambda _: self._say(member, no_reward(self._host.pipeline.config.scoring)))
+        return member, task
 
     def close(self) -> None:
-        """Wait for nobody else."""
-        self._nobody_else.set()
+        """Wait for nobody else: who joins from now on is late."""
+        if not self._nobody_else.is_set():
+            self._in_time = len(self.members)
+            self._nobody_else.set()
 
     async def work(self) -> None:
         """Score the group and answer everybody who was in time, whatever happens."""
         config = self._host.pipeline.config
         try:
             await self._nobody_else.wait()
-            self._in_time = len(self.members)
             record = await asyncio.wait_for(self._finish(), config.training.answer_timeout)
             self._stats = record.stats
             self._answer(record, self.members[: self._in_time])
@@ -113,6 +116,14 @@ class OpenGroup:
             _log.debug("where that came from", exc_info=error)
         finally:
             await self._stop()
+            self._over.set()
+
+    def abandon(self) -> None:
+        """See to it that nobody waits for a group whose work was cancelled before it began."""
+        if not self._over.is_set():
+            self._fail("the scorer was closed")
+            for task in self._taking:
+                task.cancel()
             self._over.set()
 
     async def _take(self, number: int) -> None:
@@ -145,12 +156,12 @@ class OpenGroup:
         return self._with_truth(record, range(self._in_time))
 
     async def _score_late(self, number: int) -> None:
-        """Answer a sibling that came when the group was closed: same suite, same plan."""
+        """Answer a sibling that came when the group was closed: same suite, same plan. Where that fails it
+        gets the neutral reward when this ends (`join_late`)."""
         member = self.members[number]
         try:
             await self._over.wait()
             if self.failed:
-                self._say(member, no_reward(self._host.pipeline.config.scoring))
                 return
             group = self._group(self.members[: number + 1])
             record = await self._stream.add_late(group, [member.rollout])
@@ -162,10 +173,6 @@ class OpenGroup:
             self._answer(record, [member], late=1)
         except Exception as error:  # noqa: BLE001 - whatever it is, training goes on
             _log.warning("no reward for a late sibling of prompt %s: %r", self._key.prompt, error)
-            self._say(member, no_reward(self._host.pipeline.config.scoring))
-        finally:
-            if not member.answer.done():  # the scorer was closed
-                self._say(member, no_reward(self._host.pipeline.config.scoring))
 
     def _member(self, sample: Sample, row: int) -> Member:
         answer = asyncio.get_running_loop().create_future()

@@ -21,6 +21,7 @@ from online_rig import Kept, Sandbox, a_test, facts, prompt, sample
 from coderm_reward.config import RewardConfig, load_config
 from coderm_reward.errors import ConfigError, InputError
 from coderm_reward.execution import MemoryCache, make_executor
+from coderm_reward.generation import openai_server
 from coderm_reward.generation.scripted_server import Act, ScriptedServer
 from coderm_reward.online.answers import no_reward
 from coderm_reward.online.assembly import open_scorer
@@ -80,8 +81,10 @@ def test_a_model_behind_a_server_writes_tests_while_siblings_come(sandbox: Sandb
 
 
 def test_a_dead_server_costs_no_training_and_is_used_once_it_is_back(
-    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(openai_server, "COOLDOWN", 0.0)  # it is tried anew by the next prompt
+
     async def work() -> tuple[list[RewardOutput], list[RewardOutput], list[GroupOutcome]]:
         kept = Kept()
         server = ScriptedServer(ANSWER)
@@ -91,18 +94,8 @@ def test_a_dead_server_costs_no_training_and_is_used_once_it_is_back(
         async with open_scorer(config, pool=sandbox.pool, sink=kept) as scorer:
             dead = await score_each(scorer, PAIR)
             async with server:
-                alive = await until_alive(scorer)
+                alive = await scorer.score_all(PAIR)
         return dead, alive, kept.outcomes
-
-    async def until_alive(scorer: OnlineScorer) -> list[RewardOutput]:
-        """The backend tries a server that was dead again now and then."""
-        for step in range(1000):
-            samples = [sample("2 * x", uid=f"{step}", siblings=1), sample("x", uid=f"{step}", siblings=1)]
-            rewards = await scorer.score_all(samples)
-            if not rewards[0].infra_error:
-                return rewards
-            await asyncio.sleep(0)
-        raise AssertionError("it never came back")
 
     dead, alive, outcomes = sandbox.run(work())
     assert [(r.score, r.neutral, r.infra_error) for r in dead] == [(0.0, 1.0, 1.0)] * 2
@@ -306,19 +299,19 @@ def test_everybody_is_answered_once_whatever_comes(seed: int) -> None:
         await scorer.aclose()
         for one, answer in zip(coming, answers, strict=True):
             if isinstance(answer, RewardOutput):
-                assert answer.infra_error == 0.0
-                assert answer.score == float(len(one.response.split("```python\n")[1].rstrip("`\n")) % 2 == 0)
-        records = [outcome.record for outcome in kept.outcomes]
-        assert all(
-            {r.code.split("return ")[1][0] for r in record.rollouts} <= {"0", "1", "2"} for record in records
-        )
-        for record in records:
-            told = {r.code.split("return ")[1][0] for r in record.rollouts}
-            assert len(told) == 1 or not seed % 2  # with uids groups never mix
-            assert {int(number) % 2 for number in told} == {int("1 times" in record.question)}
-        counted = Counter(r.code for record in records for r in record.rollouts)
-        assert max(counted.values(), default=1) == 1
-        assert members <= {m for m in {one.member for one in coming}}
+                code_of = one.response.partition("```python\n")[2].rstrip("`\n")
+                assert (answer.infra_error, answer.score) == (0.0, float(len(code_of) % 2 == 0))
+        told = [
+            (outcome.record.question, outcome.record.uid, rollout.code.partition("return ")[2])
+            for outcome in kept.outcomes
+            for rollout in outcome.record.rollouts
+            if not rollout.reward.infra_error  # what was cancelled may still wait at the end
+        ]
+        assert all(number in question for question, number in ((q, str(int(c[0]) % 2)) for q, _, c in told))
+        if seed % 2:
+            assert all(uid == f"u{code_of[0]}" for _, uid, code_of in told)
+        assert max(Counter(code_of for *_, code_of in told).values(), default=1) == 1  # counted once
+        assert len(told) >= len(members)
 
     asyncio.run(work())
 
@@ -331,7 +324,7 @@ def test_everybody_is_answered_once_whatever_comes(seed: int) -> None:
         ({"base_url": "http://localhost:1"}, "one of them"),
         ({"tests": None}, "nobody to write"),
         ({"tests": None, "base_url": "http://localhost:1", "engine": "vllm"}, "give one"),
-        ({"tests": None, "base_url": "no address"}, "base"),
+        ({"tests": None, "base_url": "no address"}, "address of a server"),
         ({"allocator": "price"}, "budget"),
     ],
 )
