@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
+from functools import lru_cache
 
 from coderm_reward.source import safe_parse, strip_docstrings
 
@@ -32,6 +33,7 @@ _READS_DOCSTRINGS = re.compile(
 )
 
 
+@lru_cache(maxsize=4096)  # a group that runs in steps asks again
 def normalised_hash(source: str) -> str:
     """Return 32 hex digits that formatting and comments cannot change, nor docstrings that nothing reads.
 
