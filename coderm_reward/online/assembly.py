@@ -20,6 +20,7 @@ from coderm_reward.generation.recorded import RecordedGenerator
 from coderm_reward.generation.sources import asks_somebody, check_source, model_generator
 from coderm_reward.online.online_scorer import OnlineScorer
 from coderm_reward.online.sample import GroupSink, TruthSource
+from coderm_reward.online.truth import TruthJudge
 from coderm_reward.pipeline import RewardPipeline
 from coderm_reward.protocols import UnitTestGenerator
 
@@ -48,7 +49,7 @@ async def open_scorer(
         pool: a running pool, which stays the caller's; by default one is started as `config.sandbox` says.
         base_url: the server that the training loop has for us; counts before `config.generation.base_url`.
         run: label of the run for samples that have none.
-        truth: judges by the dataset's own tests.
+        truth: judges by the dataset's own tests; by default those that `Sample.ground_truth` holds are run.
 
     Raises:
         ConfigError: settings that contradict each other, or cannot mean anything in a training.
@@ -74,7 +75,8 @@ async def open_scorer(
             executor = make_executor(pool, config, cache)
         pipeline = RewardPipeline(generator, executor, config, modules=modules, activity=activity)
         stack.callback(pipeline.close)
-        scorer = OnlineScorer(pipeline, sink=sink, run=run, truth=truth)
+        judge = TruthJudge(executor) if truth is None else truth
+        scorer = OnlineScorer(pipeline, sink=sink, run=run, truth=judge)
         stack.push_async_callback(scorer.aclose)
         yield scorer
 
