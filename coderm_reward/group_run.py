@@ -77,6 +77,7 @@ class GroupRun:
         self._begun: set[str] = set()
         self._matrix: ExecutionMatrix | None = None
         self._gen_seconds = 0.0
+        self._cause = ""
 
     @property
     def names_function(self) -> bool:
@@ -109,7 +110,7 @@ class GroupRun:
         still to come. Where the infrastructure fails, what there was is kept.
         """
         before = self._suite
-        found, self.failed = await self._generate(responses, ahead)
+        found, self.failed = await self._generate(responses)
         if self.failed and before.responses:
             found = msgspec.structs.replace(before, dropped={**before.dropped, **found.dropped})
         self._suite = found
@@ -145,6 +146,8 @@ class GroupRun:
         """
         matrix, suite, problem = self._matrix, self._suite, self.problem
         assert matrix is not None
+        if self.failed:
+            _log.warning("no tests for prompt %s: %s", problem.prompt_hash, self._cause)
         rewarded = self._reward(matrix, difficulty.difficulty)
         rows = [rollout.row for rollout in group.rollouts]
         return GroupRecord(
@@ -206,7 +209,7 @@ class GroupRun:
         reference = Solution(CodeStatus.OK, self.problem.reference)
         return marked_by_reference(await self._stages.executor.execute([reference], self._suite))
 
-    async def _generate(self, responses: int | None, ahead: bool) -> tuple[TestSuite, bool]:
+    async def _generate(self, responses: int | None) -> tuple[TestSuite, bool]:
         """(the suite, screened; whether the infrastructure failed to give one).
 
         What is there already runs ahead while the rest is being generated.
@@ -220,9 +223,7 @@ class GroupRun:
                     if not suite.complete:
                         await self._run_fresh(suite)
         except GenerationError as error:
-            # ahead of time it is only the first try
-            level = logging.DEBUG if ahead else logging.WARNING
-            _log.log(level, "no tests for prompt %s: %s", self._asking.prompt_hash, error)
+            self._cause = str(error)
             return TestSuite(self._asking.prompt_hash, dropped={f"{FAILED}generation": 1}), True
         self._gen_seconds += suite.seconds
         return suite, False

@@ -65,7 +65,7 @@ class GroupStream:
         async with self._lock:
             if self._difficulty is None:
                 await self._plan(max(self._expected or 0, self._present))
-        if self._filling is None or self._filling.done():
+        if self._filling is None or (self._filling.done() and self._filling.exception() is None):
             self._filling = asyncio.create_task(self._fill())
         await self.run.run_ahead(new)
         return new
@@ -83,6 +83,7 @@ class GroupStream:
         """
         self.run.add(last)
         self._present += len(last)
+        again = self.run.failed
         if self._filling is not None:
             await self._filling
         async with self._lock:
@@ -91,12 +92,12 @@ class GroupStream:
                 await self._plan(programs)
             estimator = self._planning.estimator
             if isinstance(estimator, PilotingEstimator):
-                await self._reach()
+                await self._reach(again)
                 await self.run.settle()
                 self._difficulty = estimator.estimate_after(self._problem, self.run.evidence())
                 programs = self.run.programs() if self._planning.counts_programs else self._present
                 self._planned = self._allotted(programs)
-            await self._reach()
+            await self._reach(again)
             record = await self._record(group)
         self._planning.learn(group, record)
         return record
@@ -130,7 +131,7 @@ class GroupStream:
         return responses
 
     async def _fill(self) -> None:
-        """Ask for the share of those who are there, until it is had; a failure is left to the end."""
+        """Ask for the share of those who are there, until it is had; after a failure the end tries again."""
         while not self.run.failed and (share := self._share()) != self._had:
             await self.run.grow(share, ahead=True)
             self._had = share
@@ -149,10 +150,11 @@ class GroupStream:
             return self._planned
         return self._stages.config.generation.responses
 
-    async def _reach(self) -> None:
-        """Grow the suite to what is planned, unless it is there."""
+    async def _reach(self, again: bool) -> None:
+        """Grow the suite to what is planned, unless it is there; `again` also if nothing could be had of it
+        a while ago."""
         self._rounds.append(self._planned)
-        if self._had != (total := self._total()) or self.run.failed:
+        if self._had != (total := self._total()) or (again and self.run.failed):
             await self.run.grow(total)
             self._had = total
 

@@ -197,7 +197,7 @@ class OpenGroup:
             GroupOutcome(
                 record=record,
                 validation=self._key.validation,
-                siblings=self._siblings,
+                siblings=len(members) if self._complete else self._siblings,
                 late=late,
                 waited=tuple(last - member.arrived for member in members),
                 answered=tuple(now - member.arrived for member in members),

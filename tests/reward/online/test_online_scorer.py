@@ -232,6 +232,17 @@ def test_the_dataset_s_own_tests_are_reported_and_mixed_in(
     assert [rollout.reward for rollout in kept.outcomes[0].record.rollouts] == mixed
 
 
+def test_ground_truths_are_run_without_being_asked_for(sandbox: Sandbox, tests_file: Path) -> None:
+    async def work() -> list[RewardOutput]:
+        async with open_scorer(settings(tests_file), pool=sandbox.pool) as scorer:
+            truth = "assert times(2) == 4\nassert times(9) == 18"
+            return await score_each(
+                scorer, group(bodies=["2 * x", "x * x"], ground_truth=truth, validation=True)
+            )
+
+    assert [(r.acc_true, r.has_truth) for r in sandbox.run(work())] == [(1.0, 1.0), (0.0, 1.0)]
+
+
 def test_a_truth_that_fails_tells_nothing(sandbox: Sandbox, tests_file: Path) -> None:
     async def work() -> list[RewardOutput]:
         async with open_scorer(settings(tests_file), pool=sandbox.pool, truth=Truth()) as scorer:
