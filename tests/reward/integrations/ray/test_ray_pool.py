@@ -274,6 +274,34 @@ def test_when_the_pool_that_started_the_nodes_closes_the_other_one_starts_them_a
     in_time(run())
 
 
+def test_nodes_started_by_an_actor_die_with_it_and_those_who_shared_them_go_on(cluster: Any) -> None:
+    class Group:
+        """Where siblings meet, as far as the sandbox is concerned."""
+
+        async def start(self, one: Job) -> tuple[str, dict[str, str]]:
+            from coderm_reward.config import SandboxConfig
+            from coderm_reward.integrations.ray_pool import RayPool
+
+            self.pool = await RayPool(SandboxConfig(), refresh=0.2).__aenter__()
+            (result,) = await self.pool.run(one)
+            return result.outcome.value, {node: facts.id for node, facts in self.pool.nodes.items()}
+
+    async def run() -> None:
+        group = ray.remote(Group).options(num_cpus=0).remote()
+        outcome, theirs = await group.start.remote(job(0))
+        assert outcome == "pass"
+        async with started() as pool:
+            assert {node: facts.id for node, facts in pool.nodes.items()} == theirs
+            batch = Batch(pool, range(60))
+            await batch.done(10)
+            ray.kill(group)
+            await batch.every_verdict_is_right()
+            await until(lambda: len(pool.nodes) == 2)
+            assert not {facts.id for facts in pool.nodes.values()} & set(theirs.values())
+
+    in_time(run())
+
+
 def test_a_caller_that_is_cancelled_leaves_no_work_behind(cluster: Any) -> None:
     endless = Job("def f(x):\n    while True:\n        pass\n", (TEST,))
 
