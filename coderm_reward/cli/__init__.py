@@ -1,4 +1,4 @@
-"""The command line: `coderm-reward score | generate | evaluate | ablate | probe | report | doctor`."""
+"""The command line: `coderm-reward score | generate | evaluate | ablate | probe | report | serve | ...`."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from coderm_reward.cli.probe import probe
 from coderm_reward.cli.replay import replay
 from coderm_reward.cli.report import report
 from coderm_reward.cli.score import score
+from coderm_reward.cli.serve import serve
 
 __all__ = ["app"]
 
@@ -21,6 +22,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (score, generate, evaluate, ablate, replay, report, doctor):
+for command in (score, generate, evaluate, ablate, replay, report, serve, doctor):
     app.command()(command)
 app.add_typer(probe, name="probe")

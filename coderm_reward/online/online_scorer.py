@@ -28,7 +28,7 @@ class OnlineScorer:
     """Lets siblings meet and answers each of them; see online.gathering for who belongs to whom.
 
     Every call is answered within `training.answer_timeout`, if need be by the neutral reward with
-    `infra_error`. A caller that is cancelled leaves its rollout in its group.
+    `infra_error`. A caller of `score` that is cancelled leaves its rollout in its group.
 
     Args:
         pipeline: the stages; closed by whoever opened it.
@@ -69,15 +69,22 @@ class OnlineScorer:
         """Return the rewards of samples that are all there is of their groups: nobody else is waited for.
 
         Those of one prompt are one group, or one for each uid; without uids, as many as `siblings` fill.
+        A caller that is cancelled takes their work along.
         """
         together = Gathering(math.inf, partial(self._open_group, complete=True), remembered=len(samples))
         places = []
         for sample in map(self._labelled, samples):
             hint = sample.siblings if sample.uid is None else None
             places.append(self._place(together, msgspec.structs.replace(sample, siblings=hint)))
-        for group in {place[0] for place in places if place is not None}:
+        groups = {place[0] for place in places if place is not None}
+        for group in groups:
             group.close()
-        return list(await asyncio.gather(*map(self._answer, places)))
+        try:
+            return list(await asyncio.gather(*map(self._answer, places)))
+        except asyncio.CancelledError:
+            for group in groups:
+                group.drop()
+            raise
 
     async def aclose(self) -> None:
         """Answer who is still waiting with the neutral reward and let go of everything."""

@@ -76,6 +76,8 @@ class OpenGroup:
         self._stats = ExecutionStats()
         self._over = asyncio.Event()
         self._gave_up = False
+        self._dropped = False
+        self._working: asyncio.Task[None] | None = None
 
     def join(self, sample: Sample, row: int) -> Member:
         """Take in a sibling that is in time."""
@@ -98,10 +100,19 @@ class OpenGroup:
             self._in_time = len(self.members)
             self._nobody_else.set()
 
+    def drop(self) -> None:
+        """End without answers or record: nobody waits for them any more."""
+        self._dropped = True
+        if self._working is not None:
+            self._working.cancel()
+
     async def work(self) -> None:
         """Score the group and answer everybody who was in time, whatever happens."""
         config = self._host.pipeline.config
+        self._working = asyncio.current_task()
         try:
+            if self._dropped:
+                return
             await self._nobody_else.wait()
             record = await asyncio.wait_for(self._finish(), config.training.answer_timeout)
             self._stats = record.stats
@@ -109,7 +120,8 @@ class OpenGroup:
         except asyncio.TimeoutError:
             self._fail(f"it took more than {config.training.answer_timeout:g} s (answer_timeout)")
         except asyncio.CancelledError:
-            self._fail("the scorer was closed")
+            if not self._dropped:
+                self._fail("the scorer was closed")
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, training goes on
             self._fail(f"{type(error).__name__}: {error}")
@@ -121,7 +133,8 @@ class OpenGroup:
     def abandon(self) -> None:
         """See to it that nobody waits for a group whose work was cancelled before it began."""
         if not self._over.is_set():
-            self._fail("the scorer was closed")
+            if not self._dropped:
+                self._fail("the scorer was closed")
             for task in self._taking:
                 task.cancel()
             self._over.set()
