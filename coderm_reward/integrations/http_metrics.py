@@ -51,7 +51,10 @@ class ServiceMetrics:
         )
         self._groups = Counter("coderm_groups", "Groups scored.", registry=registry)
         self._verdicts = Counter(
-            "coderm_verdicts", "Verdicts of test methods on rollouts.", ["verdict"], registry=registry
+            "coderm_verdicts",
+            "Verdicts of test methods on rollouts with code.",
+            ["verdict"],
+            registry=registry,
         )
         self._generating = Histogram(
             "coderm_generation_seconds",
@@ -78,7 +81,7 @@ class ServiceMetrics:
         """Count a scored group."""
         record = outcome.record
         self._groups.inc()
-        letters = Tally("".join(rollout.methods for rollout in record.rollouts))
+        letters = Tally("".join(rollout.methods for rollout in record.rollouts if rollout.solution >= 0))
         for letter, count in letters.items():
             self._verdicts.labels(_VERDICT_OF_LETTER[letter]).inc(count)
         self._generating.observe(record.gen_seconds)

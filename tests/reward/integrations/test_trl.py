@@ -114,6 +114,21 @@ def test_records_and_metrics_are_kept(tmp_path: Path) -> None:
     assert line["coderm/reward/mean"] == pytest.approx(sum(rewards) / 8)
 
 
+def test_the_datasets_own_tests_have_the_weight_that_is_given_to_them() -> None:
+    prompts, completions = batch(1)
+    logged: dict[str, float] = {}
+    wrong = "```python\ndef longest_rise(temps):\n    return 7\n```"
+    with CodeRMReward(tests=TESTS, workers=1, ground_truth_weight=1.0) as reward:
+        rewards = reward(
+            prompts[:2],
+            [completions[0], wrong],
+            tests=[["assert longest_rise([1, 2, 1]) == 2"]] * 2,
+            log_metric=logged.__setitem__,
+        )
+    assert rewards == [1.0, 0.0]
+    assert (logged["coderm/has_truth"], logged["coderm/acc_true"]) == (1.0, 0.5)
+
+
 def test_rewards_do_not_depend_on_the_order(reward: CodeRMReward) -> None:
     prompts, completions = batch(2)
     straight = reward(prompts, completions)

@@ -167,6 +167,7 @@ COMMON = {
     "uid": st.text(max_size=5) | ANYTHING,
     "step": st.integers() | ANYTHING,
     "ground_truth": ANYTHING,
+    "validation": st.booleans(),
     "task_id": ANYTHING,
     "entry_point": st.text(max_size=5) | ANYTHING,
     "reference": st.text(max_size=20) | ANYTHING,

@@ -52,6 +52,16 @@ def test_messages_do_as_well_as_a_prompt(service: Any, groups: list[dict[str, An
     assert [r["score"] for r in by_messages] == [r["score"] for r in by_text]
 
 
+def test_the_datasets_own_tests_are_run_in_validation(service: Any, groups: list[dict[str, Any]]) -> None:
+    truth = ["assert longest_rise([1, 2, 1]) == 2", "assert longest_rise([]) == 0"]
+    asked = {"prompt": groups[0]["prompt"], "responses": [*groups[0]["responses"][:1], "I cannot."]}
+    validated, trained = score_batch(
+        service, [{**asked, "ground_truth": truth, "validation": True}, {**asked, "ground_truth": truth}]
+    )
+    assert [(r["has_truth"], r["acc_true"]) for r in validated] == [(1.0, 1.0), (1.0, 0.0)]
+    assert [r["has_truth"] for r in trained] == [0.0, 0.0]
+
+
 def test_nothing_asked_is_nothing_answered(service: Any, groups: list[dict[str, Any]]) -> None:
     assert score_batch(service, []) == []
     assert score_batch(service, [{"prompt": groups[0]["prompt"], "responses": []}]) == [[]]
