@@ -9,6 +9,7 @@ import msgspec
 from coderm_reward.config import RewardConfig, ScoringConfig
 from coderm_reward.data.records import BudgetRecord, GroupRecord, RolloutRecord
 from coderm_reward.group_run import group_content
+from coderm_reward.scoring.truth import mixed_with_truth
 from coderm_reward.types import (
     CodeStatus,
     Difficulty,
@@ -49,17 +50,10 @@ def with_truth(
     rollouts = list(record.rollouts)
     for i, truth in enumerate(truths, start=first):
         if truth is not None:
-            reward = _judged(rollouts[i].reward, truth, weight, record.config.scoring)
+            known = msgspec.structs.replace(rollouts[i].reward, acc_true=float(truth), has_truth=1.0)
+            reward = mixed_with_truth(known, weight, record.config.scoring.acc_threshold)
             rollouts[i] = msgspec.structs.replace(rollouts[i], reward=reward)
     return msgspec.structs.replace(record, rollouts=tuple(rollouts))
-
-
-def _judged(reward: RewardOutput, truth: bool, weight: float, config: ScoringConfig) -> RewardOutput:
-    reward = msgspec.structs.replace(reward, acc_true=float(truth), has_truth=1.0)
-    if not weight or reward.tampered:
-        return reward
-    score = (1.0 - weight) * reward.score + weight * float(truth)
-    return msgspec.structs.replace(reward, score=score, acc=float(score >= config.acc_threshold))
 
 
 def with_given(record: GroupRecord, given: Sequence[RewardOutput | None]) -> GroupRecord:
