@@ -1,0 +1,153 @@
+"""One actor that writes the run log of a training (online.run_log), and what sends it groups."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import Any
+
+import msgspec
+
+from coderm_reward.online.run_log import RunLog
+from coderm_reward.online.sample import GroupOutcome
+from coderm_reward.training_config import LoggerName
+from coderm_reward.types import content_hash
+
+__all__ = ["LogHost", "LogSettings", "RemoteLog"]
+
+_log = logging.getLogger("coderm_reward")
+_KEPT = 4096
+"""Groups that wait for the log at most, while it is away."""
+_BATCH = 64
+_QUIET_SECONDS = 10.0
+_HEAD = "node:__internal_head__"
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where groups and metrics go."""
+
+    folder: str
+    """An absolute path, on the head node."""
+    loggers: tuple[LoggerName, ...] = ()
+    run: str = ""
+    project: str | None = None
+    experiment: str | None = None
+    groups_per_step: int | None = None
+    """Training groups that make a step, where the trainer does not say which step it is."""
+
+    @property
+    def name(self) -> str:
+        """Name of the actor."""
+        return f"coderm-log-{content_hash(msgspec.json.encode(self, order='deterministic').decode())}"
+
+
+class LogHost:
+    """The actor."""
+
+    def __init__(self, settings: LogSettings) -> None:
+        self._log = RunLog(
+            settings.folder,
+            loggers=settings.loggers,
+            run=settings.run,
+            project=settings.project,
+            experiment=settings.experiment,
+            quiet_seconds=_QUIET_SECONDS,
+        )
+        self._per_step = settings.groups_per_step
+        self._unnumbered = 0
+
+    def add(self, outcomes: list[GroupOutcome]) -> None:
+        """Take scored groups."""
+        for outcome in outcomes:
+            self._log.add(outcome)
+            if outcome.record.step is None and not outcome.validation and not outcome.late:
+                self._unnumbered += 1
+                if self._per_step and self._unnumbered % self._per_step == 0:
+                    self._log.end_wave()
+
+    def flush(self) -> None:
+        """Write every step that has news."""
+        self._log.flush()
+
+
+class RemoteLog:
+    """The sink (online.sample.GroupSink) in a group actor; also its async context manager.
+
+    Groups wait here until the log has them. A log that is lost is made anew and goes on with the files that
+    there are; what it had in hand is sent again.
+    """
+
+    def __init__(self, settings: LogSettings) -> None:
+        self._settings = settings
+        self._waiting: deque[GroupOutcome] = deque()
+        self._lost = 0
+        self._news = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._actor: Any = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> RemoteLog:
+        self._host()
+        self._task = asyncio.create_task(self._send())
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.drain()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def add(self, outcome: GroupOutcome) -> None:
+        """Take a scored group."""
+        if len(self._waiting) >= _KEPT:
+            self._waiting.popleft()
+            self._lost += 1
+            if self._lost == 1:
+                _log.error("the run log does not keep up or cannot be had; the oldest groups go unrecorded")
+        self._waiting.append(outcome)
+        self._idle.clear()
+        self._news.set()
+
+    async def drain(self, timeout: float = 10.0) -> None:
+        """Return when the log has everything, or has not had it for so many seconds."""
+        try:
+            await asyncio.wait_for(self._idle.wait(), timeout)
+        except asyncio.TimeoutError:
+            _log.error("%d groups could not be handed to the run log", len(self._waiting))
+
+    async def _send(self) -> None:
+        import ray
+
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+                try:
+                    await self._host().add.remote(batch)
+                except (ray.exceptions.RayError, ValueError) as error:
+                    _log.warning("the run log is made anew (%s)", str(error).splitlines()[0])
+                    self._actor = None
+                    self._waiting.extendleft(reversed(batch))
+                    await asyncio.sleep(1.0)
+            self._idle.set()
+
+    def _host(self) -> Any:
+        if self._actor is None:
+            import ray
+
+            head = {_HEAD: 0.001} if _HEAD in ray.cluster_resources() else {}
+            self._actor = (
+                ray.remote(LogHost)
+                .options(
+                    name=self._settings.name,
+                    namespace=ray.get_runtime_context().namespace,
+                    get_if_exists=True,
+                    num_cpus=0,
+                    resources=head,
+                )
+                .remote(self._settings)
+            )
+        return self._actor
