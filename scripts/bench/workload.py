@@ -34,7 +34,19 @@ from typing import Any
 
 from coderm_sandbox import Job, Limits, Outcome, SandboxPool, Test
 
-__all__ = ["DataError", "Problem", "best", "choose", "data_folder", "digest", "distinct", "load", "main"]
+__all__ = [
+    "DataError",
+    "Problem",
+    "best",
+    "choose",
+    "data_folder",
+    "digest",
+    "distinct",
+    "load",
+    "main",
+    "questions",
+    "raw_texts",
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 CHOICE = Path(__file__).with_name("workload.json")
@@ -72,13 +84,18 @@ def _rows(name: str) -> dict[str, dict[str, Any]]:
     return {row["task_id"]: row for row in rows}
 
 
-def _texts() -> dict[str, tuple[list[str], list[str]]]:
+def raw_texts() -> dict[str, tuple[list[str], list[str]]]:
     """(solutions, test classes) of every problem, as they come."""
     suites = _rows("unit_tests")
     return {
         task: (row["solutions"], [unit["unittest"] for unit in suites[task]["unit_tests"]])
         for task, row in _rows("solutions").items()
     }
+
+
+def questions() -> dict[str, str]:
+    """The text of every problem."""
+    return {task: row["question"] for task, row in _rows("problems").items()}
 
 
 def _shape(text: str) -> str | None:
@@ -141,7 +158,7 @@ def load(problems: int = PROBLEMS, solutions: int = SOLUTIONS, tests: int = TEST
         if not 1 <= asked <= most:
             raise ValueError(f"--{name} must be between 1 and {most}, not {asked}.")
     choice = json.loads(CHOICE.read_text("utf-8"))
-    texts = _texts()
+    texts = raw_texts()
     try:
         found = [_pick(texts, row) for row in choice["problems"]]
     except (KeyError, IndexError):
@@ -175,7 +192,7 @@ async def _matrix(
 
 async def choose() -> dict[str, Any]:
     """Choose anew, as the module's docstring says. Runs some forty thousand pairs."""
-    texts = _texts()
+    texts = raw_texts()
     counts: dict[str, int] = {}
     rows: dict[str, dict[str, Any]] = {}
     async with SandboxPool(limits=Limits(timeout=QUICK_SECONDS, hang_limit=2)) as pool:
