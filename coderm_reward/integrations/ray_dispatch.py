@@ -114,13 +114,17 @@ class Dispatcher:
     Args:
         patience: seconds that errands wait while there is no place at all; then they fail, and later ones at
             once, until a place is added.
+        settle: seconds that errands of a lost place wait before they are sent again: several places may have
+            been lost for one reason, which is none of theirs.
     """
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self, patience: float, settle: float = 0.0) -> None:
         self.places: list[Place] = []
         self.moved = 0
         """Errands that had to be sent once more."""
         self._patience = patience
+        self._settle = settle
+        self._settling: deque[Errand] = deque()
         self._line: deque[Errand] = deque()
         self._why_none = "no sandbox node has started"
         self._abandoned = False
@@ -180,7 +184,9 @@ class Dispatcher:
                 why = f"{errand.losses} sandbox nodes were lost while they ran it, the last one: {reason}"
                 errand.answer.set_exception(NowhereError(why))
             else:
-                self._send_again(errand, reason)
+                self._send_again(errand, reason, settle=self._settle > 0)
+        if self._settling:
+            asyncio.get_running_loop().call_later(self._settle, self._settled)
         if not self.places:
             self._why_none = f"no sandbox node is left: {reason}"
             self._timer = asyncio.get_running_loop().call_later(self._patience, self.abandon)
@@ -191,7 +197,8 @@ class Dispatcher:
         """Let everything in line fail, and what comes, until a place is added."""
         self._abandoned = True
         self._why_none = reason or self._why_none
-        line, self._line = self._line, deque()
+        line, self._line = [*self._settling, *self._line], deque()
+        self._settling.clear()
         for errand in line:
             if not errand.answer.done():
                 errand.answer.set_exception(NowhereError(self._why_none))
@@ -227,7 +234,12 @@ class Dispatcher:
             errand.place.send(errand)
         self._line.extendleft(reversed(held))
 
-    def _send_again(self, errand: Errand, reason: str) -> None:
+    def _send_again(self, errand: Errand, reason: str, settle: bool = False) -> None:
         errand.place, errand.reason = None, reason
         self.moved += 1
-        self._line.appendleft(errand)
+        (self._settling if settle else self._line).appendleft(errand)
+
+    def _settled(self) -> None:
+        self._line.extendleft(reversed(self._settling))
+        self._settling.clear()
+        self.pump()

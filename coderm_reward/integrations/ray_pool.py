@@ -32,6 +32,8 @@ __all__ = ["RayPool", "RayPoolStats"]
 
 _TESTS_PER_INSPECTION = 16
 _NODES_PER_TEST = 3
+_SETTLE_SECONDS = 1.0
+"""Pools of several nodes end together, with whoever started them; all are noticed within this time."""
 
 
 @dataclasses.dataclass
@@ -68,7 +70,7 @@ class RayPool:
         self.description = ""
         """How workers are isolated, in words, once the pool has started; the same on all nodes."""
         self._python = config.sandbox_python or sys.executable
-        self._dispatcher = Dispatcher(patience)
+        self._dispatcher = Dispatcher(patience, _SETTLE_SECONDS)
         self._members = Members(config, uuid.uuid4().hex, self._dispatcher, refresh)
         self._own = PoolStats()
         self._closed = False

@@ -172,6 +172,42 @@ def test_a_job_under_which_three_places_are_lost_is_given_up_and_takes_no_other_
     in_loop(work)
 
 
+def test_places_that_are_lost_together_are_one_loss() -> None:
+    async def work(_unused: Dispatcher) -> None:
+        dispatcher = Dispatcher(60.0, settle=0.05)
+        places = [ScriptedPlace(dispatcher) for _ in range(4)]
+        for place in places:
+            dispatcher.add(place)
+        tasks = await ask(dispatcher, *"abcdefgh")
+        for place in places:  # all at once, as when their creator ends
+            dispatcher.remove(place, "the owner has died")
+        new = ScriptedPlace(dispatcher, workers=8)
+        dispatcher.add(new)
+        assert not new.names
+        await asyncio.sleep(0.1)
+        assert sorted(new.names) == list("abcdefgh")
+        for _ in range(8):
+            new.answer("done")
+        assert {errand.losses for errand in await asyncio.gather(*tasks)} == {1}
+
+    in_loop(work)
+
+
+def test_who_settles_ends_with_the_dispatcher() -> None:
+    async def work(_unused: Dispatcher) -> None:
+        dispatcher = Dispatcher(60.0, settle=60.0)
+        place = ScriptedPlace(dispatcher)
+        dispatcher.add(place)
+        tasks = await ask(dispatcher, "a", "b")
+        dispatcher.remove(place, "its machine burnt")
+        tasks[0].cancel()
+        dispatcher.close("the sandbox pool was closed")
+        with pytest.raises(NowhereError, match="was closed"):
+            await tasks[1]
+
+    in_loop(work)
+
+
 def test_what_one_place_cannot_do_goes_to_each_other_one_once() -> None:
     async def work(dispatcher: Dispatcher) -> None:
         places = [ScriptedPlace(dispatcher) for _ in range(3)]

@@ -137,10 +137,14 @@ def tokenizer(tokenizer_folder: Path) -> Any:
     return hf_tokenizer(str(tokenizer_folder))
 
 
-def ours(kind: str) -> list[Any]:
+def ours_by_name(kind: str) -> dict[str, Any]:
     """Our live actors of a kind."""
     found = [one["name"] for one in ray.util.list_named_actors(all_namespaces=True)]
-    return [ray.get_actor(name) for name in found if name.startswith(f"coderm-{kind}-")]
+    return {name: ray.get_actor(name) for name in found if name.startswith(f"coderm-{kind}-")}
+
+
+def ours(kind: str) -> list[Any]:
+    return list(ours_by_name(kind).values())
 
 
 def reached(server: Server, requests: int, timeout: float = 60) -> None:
@@ -194,6 +198,26 @@ def test_a_node_may_be_lost_in_the_middle_of_a_batch(
     reached(server, asked + 4)
     cluster.remove(lost)
     assert rewards(reply) == RIGHT
+
+
+def test_the_pools_of_many_nodes_may_end_together(
+    make_worker: Callable[..., Any], server: Server, tokenizer: Any, cluster: Any
+) -> None:
+    for _ in range(3):
+        cluster.add(2)
+    worker = make_worker(base_url=f"{server.url}/v1", group_actors=2)
+    assert rewards(worker.compute_score_batch.remote(make_batch(tokenizer, rows(0, 0.0)))) == RIGHT
+    for start, victim in ((100, 0), (120, 1)):
+        before = len(server.server.asked)
+        reply = worker.compute_score_batch.remote(make_batch(tokenizer, rows(start, 0.3)))
+        reached(server, before + 8)
+        time.sleep(0.5)
+        ray.kill(sorted(ours_by_name("groups").items())[victim][1])  # and the pools that it has started
+        assert rewards(reply) == RIGHT
+        found = ray.get(reply)
+        assert {one["reward_extra_info"]["tests_run"] for one in found} == {
+            one["reward_extra_info"]["tests_planned"] for one in found
+        }
 
 
 @contextlib.contextmanager
