@@ -60,7 +60,7 @@ class Share:
 
     workers: int
     cpus: int
-    """Ray CPUs reserved for them: as many as workers, or 0 where Ray has none left."""
+    """Ray CPUs reserved for them: as many as workers, one less where that would be all, or 0."""
 
 
 @dataclass(frozen=True)
@@ -186,11 +186,16 @@ class SandboxNode:
 def share_of(cpus: float, free: float, asked: int | None) -> Share:
     """Return what a node's pool gets, given its Ray CPUs, those that are free, and the setting `workers`.
 
-    Without the setting: half of the node, but one free CPU stays, because Ray places no further actor on a
-    node without one. Where nothing can be reserved: one worker, which Ray does not count.
+    Without the setting: half of the node. One free CPU is never reserved, because a task of the
+    trainer would wait for one for ever. Where nothing can be reserved: one
+    worker, which Ray does not count.
     """
-    workers = min(max(1, int(cpus) // 2), int(free) - 1) if asked is None else min(asked, int(free))
-    return Share(workers, workers) if workers >= 1 else Share(1, 0)
+    room = max(0, int(free) - 1)
+    if asked is None:
+        workers = min(max(1, int(cpus) // 2), room)
+        return Share(workers, workers) if workers >= 1 else Share(1, 0)
+    workers = max(1, min(asked, int(free)))
+    return Share(workers, min(workers, room))
 
 
 def alive_nodes() -> list[Node]:
