@@ -151,16 +151,26 @@ class RayScorer:
         """
         import ray
 
-        shards = range(self._settings.config.training.group_actors)
-        opening = [self._actor(shard).open.remote() for shard in shards]
-        try:
-            # In a thread of its own: Ray warns of blocking where an event loop runs, here for no reason.
-            with ThreadPoolExecutor(1) as thread:
-                thread.submit(ray.get, opening, timeout=timeout).result()
-        except ray.exceptions.GetTimeoutError:
-            _log.warning("the group actors are not ready after %.0f s; rewards will wait for them", timeout)
-        except ray.exceptions.RayTaskError as error:
-            raise _cause(error) from None
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                shards = range(self._settings.config.training.group_actors)
+                opening = [self._actor(shard).open.remote() for shard in shards]
+                left = max(0.0, deadline - time.monotonic())
+                # In a thread of its own: Ray warns of blocking where an event loop runs, here for no reason.
+                with ThreadPoolExecutor(1) as thread:
+                    thread.submit(ray.get, opening, timeout=left).result()
+                return
+            except ray.exceptions.GetTimeoutError:
+                _log.warning("the group actors are not ready after %.0f s; rewards will wait", timeout)
+                return
+            except ray.exceptions.RayTaskError as error:
+                raise _cause(error) from None
+            except (ray.exceptions.RayError, ValueError) as error:  # those of somebody who ends just now
+                self._actors.clear()
+                if time.monotonic() > deadline:
+                    raise CodermError(f"No group actor can be had ({_line(error)}).") from None
+                time.sleep(_PAUSES[1])
 
     async def score(self, sample: Sample) -> RewardOutput:
         """Return the reward of one rollout.
@@ -197,7 +207,7 @@ class RayScorer:
         deadline = time.monotonic() + self._patience
         pauses = iter(_PAUSES)
         while True:
-            reply = None
+            actor = reply = None
             try:
                 actor = self._actor(shard)
                 reply = getattr(actor, method).remote(*arguments)
@@ -215,11 +225,16 @@ class RayScorer:
             except ray.exceptions.RayTaskError as error:
                 raise _cause(error) from None
             except (ray.exceptions.RayError, ValueError) as error:  # ValueError: its name was just given up
-                _log.warning("a group actor is lost (%s); its rollouts are sent again", _line(error))
-                self._actors.pop(shard, None)
+                self._lose(shard, actor, error)
                 if time.monotonic() > deadline:
                     raise CodermError(f"No group actor can be had ({_line(error)}).") from None
                 await asyncio.sleep(next(pauses, _PAUSES[-1]))
+
+    def _lose(self, shard: int, actor: Any, error: Exception) -> None:
+        """Let go of an actor; the one that another call has made since stays, as it would end with us."""
+        if actor is None or self._actors.get(shard) is actor:
+            _log.warning("a group actor is lost (%s); its rollouts are sent again", _line(error))
+            self._actors.pop(shard, None)
 
     def _actor(self, shard: int) -> Any:
         """The actor of a shard in our namespace: the one there is, or a new one."""
