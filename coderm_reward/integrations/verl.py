@@ -65,6 +65,7 @@ class CodeRMRewardManager(_Base):  # type: ignore[misc]
         self._guard = RewardGuard(settings.config)
         self._batched = is_batched(config)
         self._wave = self._in_flight = 0
+        self._wave_is_over = True
         self._scorer = RayScorer(settings)
         self._scorer.start(_START_SECONDS)
 
@@ -74,14 +75,23 @@ class CodeRMRewardManager(_Base):  # type: ignore[misc]
         Raises:
             TooManyFailuresError: see training.failure_share.
         """
-        if self._in_flight == 0:
+        if self._wave_is_over:
             self._wave += 1
+            self._wave_is_over = False
         self._in_flight += 1
         try:
             output = await self._guard.reward(partial(self._score, data[-1:]))
         finally:
             self._in_flight -= 1
-        return {"reward_score": output.score, "reward_extra_info": output.as_dict()}
+            if self._in_flight == 0:  # rows that fail at once must not make a wave each
+                asyncio.get_running_loop().call_soon(self._end_wave)
+        # A colocated batch of the older trainer holds the dataset's columns, and verl merges ours into it.
+        taken = data.non_tensor_batch.keys()
+        extra = {f"coderm_{key}" if key in taken else key: value for key, value in output.as_dict().items()}
+        return {"reward_score": output.score, "reward_extra_info": extra}
+
+    def _end_wave(self) -> None:
+        self._wave_is_over = self._in_flight == 0
 
     async def _score(self, data: Any) -> RewardOutput:
         return await self._scorer.score(self._sample(data))
