@@ -23,7 +23,7 @@ from coderm_reward.online.sample import Sample
 __all__ = ["DatasetFiles", "PromptBook"]
 
 _log = logging.getLogger("coderm_reward")
-_COLUMNS = ("reward_model", "extra_info")
+_LOOKED_UP = ("ground_truth", "task_id", "entry_point", "reference", "pass_rate")
 _ROWS_AT_ONCE = 1000
 
 
@@ -33,6 +33,8 @@ class DatasetFiles(msgspec.Struct, frozen=True, kw_only=True):
     train: tuple[str, ...] = ()
     validation: tuple[str, ...] = ()
     prompt_key: str = "prompt"
+    columns: tuple[str, ...] = ("reward_model", "extra_info")
+    """What else to look up than whether a prompt is for validation."""
 
 
 class PromptBook:
@@ -47,7 +49,7 @@ class PromptBook:
         self._rows: dict[str, tuple[bool, bytes]] = {}
         for validation, paths in ((True, files.validation), (False, files.train)):
             for path in paths:
-                for identity, columns in _rows(path, files.prompt_key):
+                for identity, columns in _rows(path, files):
                     if ours(identity):
                         text = json.dumps(columns, default=str)
                         self._rows[identity] = (validation, zlib.compress(text.encode(), 1))
@@ -63,30 +65,24 @@ class PromptBook:
         validation, packed = found
         fields = {**json.loads(zlib.decompress(packed)), "raw_prompt": msgspec.to_builtins(sample.messages)}
         known = sample_from_fields(fields, sample.response, validation=validation)
-        return msgspec.structs.replace(
-            sample,
-            validation=known.validation,
-            ground_truth=known.ground_truth,
-            task_id=known.task_id,
-            entry_point=known.entry_point,
-            reference=known.reference,
-            pass_rate=known.pass_rate,
-        )
+        new = {name: getattr(known, name) for name in _LOOKED_UP if getattr(sample, name) is None}
+        return msgspec.structs.replace(sample, validation=sample.validation or known.validation, **new)
 
 
-def _rows(path: str, prompt_key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _rows(path: str, files: DatasetFiles) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """(prompt hash, the columns that say something of it) of each row with a prompt that can be used."""
-    if not Path(path).is_file():
+    local = Path(path).expanduser()
+    if not local.is_file():
         _log.warning("the dataset %s is no local file: what it knows of its prompts is not used", path)
         return
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
-            columns = [name for name in (prompt_key, *_COLUMNS) if name in file.schema_arrow.names]
+        with pq.ParquetFile(local) as file:
+            columns = [name for name in (files.prompt_key, *files.columns) if name in file.schema_arrow.names]
             for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns):
-                yield from _of_rows(batch.to_pylist(), prompt_key)
+                yield from _of_rows(batch.to_pylist(), files.prompt_key)
     except (OSError, pa.ArrowException) as error:
         _log.warning("the dataset %s cannot be read (%s): it is not used", path, error)
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -49,6 +50,23 @@ def test_what_the_dataset_knows_is_found_by_the_prompt(files: DatasetFiles) -> N
     assert not book.completed(sample("one")).validation
     assert not book.completed(sample("both")).validation  # a training row counts more
     assert book.completed(sample("three")) == sample("three")
+
+
+def test_what_the_trainer_says_counts_more(files: DatasetFiles) -> None:
+    said = msgspec.structs.replace(
+        sample("both"), validation=True, entry_point="g", ground_truth=["assert 1"]
+    )
+    found = PromptBook(files).completed(said)
+    assert (found.validation, found.entry_point, found.task_id) == (True, "g", "both")
+    assert found.ground_truth == ["assert 1"]
+
+
+def test_validation_alone_can_be_looked_up(files: DatasetFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(files.train[0]).parent
+    monkeypatch.setenv("HOME", str(folder))
+    book = PromptBook(DatasetFiles(train=("~/train.parquet",), validation=("~/val.parquet",), columns=()))
+    assert book.completed(sample("two")) == msgspec.structs.replace(sample("two"), validation=True)
+    assert book.completed(sample("one")) == sample("one")
 
 
 def test_only_our_share_is_kept(files: DatasetFiles) -> None:
