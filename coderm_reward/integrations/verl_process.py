@@ -7,7 +7,6 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -63,7 +62,7 @@ class TrainingProcess:
             config = msgspec.structs.replace(config, generation=generation)
         check_settings(config)
         log = LogSettings(
-            folder=str(Path(config.training.records or "coderm_records").absolute()),
+            folder=config.training.records or "coderm_records",
             loggers=config.training.loggers or (),
         )
         self.guard = RewardGuard(config)

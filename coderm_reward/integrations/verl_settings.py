@@ -91,7 +91,7 @@ def group_settings(config: Any, router: str | None) -> GroupSettings:
         run=experiment,
         siblings=_siblings(config, "n"),
         validation_siblings=_siblings(config, "val_kwargs", "n"),
-        dataset=_dataset(config) if is_batched(config) else None,
+        dataset=_dataset(config),
         log=LogSettings(
             folder=str(_records_folder(settings, config)),
             loggers=_loggers(settings, config),
@@ -120,17 +120,21 @@ def _dataset(config: Any) -> DatasetFiles:
         found = plain_settings(_get(config, "data", name) or [])
         return (found,) if isinstance(found, str) else tuple(map(str, found))
 
-    key = _get(config, "data", "prompt_key")
-    return DatasetFiles(
-        train=files("train_files"), validation=files("val_files"), prompt_key=str(key or "prompt")
+    found = DatasetFiles(
+        train=files("train_files"),
+        validation=files("val_files"),
+        prompt_key=str(_get(config, "data", "prompt_key") or "prompt"),
     )
+    # One by one verl hands over all columns, but never says which rollouts are validation.
+    return found if is_batched(config) else msgspec.structs.replace(found, columns=())
 
 
 def _records_folder(settings: RewardConfig, config: Any) -> Path:
+    """As it is written: workers of different nodes may start in different folders, and must agree."""
     if settings.training.records is not None:
-        return Path(settings.training.records).absolute()
+        return Path(settings.training.records)
     checkpoints = _get(config, "trainer", "default_local_dir")
-    return (Path(checkpoints) / "coderm" if checkpoints else Path("coderm_records")).absolute()
+    return Path(checkpoints) / "coderm" if checkpoints else Path("coderm_records")
 
 
 def _loggers(settings: RewardConfig, config: Any) -> tuple[LoggerName, ...]:

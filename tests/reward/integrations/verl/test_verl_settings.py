@@ -87,9 +87,10 @@ def test_all_that_actors_must_agree_on() -> None:
     found = group_settings(configuration({"tests": "t.jsonl"}), None)
     assert (found.siblings, found.validation_siblings, found.run) == (8, 2, "e")
     assert found.base_url is None
-    assert found.dataset is None
+    assert found.dataset is not None
+    assert found.dataset.columns == ()
     assert found.log is not None
-    assert Path(found.log.folder) == Path("coderm_records").absolute()
+    assert found.log.folder == "coderm_records"
     assert (found.log.loggers, found.log.project, found.log.groups_per_step) == (("wandb",), "p", 64)
     other = group_settings(configuration({"tests": "t.jsonl", "timeout": 2.0}), None)
     assert found.name(0) != found.name(1) != other.name(1)
@@ -113,7 +114,18 @@ def test_the_router_is_the_server_and_its_model_the_one_it_serves() -> None:
     assert (found.dataset.train, found.dataset.validation) == (("a.parquet",), ("b.parquet",))
     config["reward"]["reward_model"]["enable_resource_pool"] = True
     assert not is_batched(config)
-    assert group_settings(config, "10.0.0.1:80").dataset is None
+    streamed = group_settings(config, "10.0.0.1:80").dataset
+    assert streamed is not None
+    assert streamed.columns == ()  # verl hands them over
+
+
+def test_actors_have_one_name_wherever_a_worker_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = {"default_local_dir": "checkpoints/p/e"}
+    here = group_settings(configuration({"tests": "t.jsonl"}, trainer=trainer), None).name(0)
+    monkeypatch.chdir(tmp_path)
+    assert group_settings(configuration({"tests": "t.jsonl"}, trainer=trainer), None).name(0) == here
 
 
 def test_the_offline_function_judges_by_the_ground_truth() -> None:
