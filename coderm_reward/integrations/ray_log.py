@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -28,7 +29,7 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where groups and metrics go."""
 
     folder: str
-    """An absolute path, on the head node."""
+    """On the head node; a relative path starts where Ray's workers there do."""
     loggers: tuple[LoggerName, ...] = ()
     run: str = ""
     project: str | None = None
@@ -47,7 +48,7 @@ class LogHost:
 
     def __init__(self, settings: LogSettings) -> None:
         self._log = RunLog(
-            settings.folder,
+            Path(settings.folder).absolute(),
             loggers=settings.loggers,
             run=settings.run,
             project=settings.project,
@@ -127,8 +128,12 @@ class RemoteLog:
                 batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
                 try:
                     await self._host().add.remote(batch)
+                except (ray.exceptions.RayTaskError, TypeError) as error:  # the next time is no better
+                    _log.error(
+                        "%d groups cannot be recorded (%s)", len(batch), (str(error).splitlines() or [""])[-1]
+                    )
                 except (ray.exceptions.RayError, ValueError) as error:
-                    _log.warning("the run log is made anew (%s)", str(error).splitlines()[0])
+                    _log.warning("the run log is made anew (%s)", (str(error).splitlines() or [""])[0])
                     self._actor = None
                     self._waiting.extendleft(reversed(batch))
                     await asyncio.sleep(1.0)

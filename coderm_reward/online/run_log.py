@@ -33,6 +33,8 @@ __all__ = ["RunLog"]
 _log = logging.getLogger("coderm_reward")
 _TAIL_BYTES = 16 << 20
 """So much of an earlier process's metrics is looked back on."""
+_VALIDATION_QUIET = 1.0
+"""A training often ends right after its last validation, and may take this process along without a word."""
 
 
 class RunLog:
@@ -46,7 +48,7 @@ class RunLog:
         loggers: names, or loggers of the caller's own.
         run: label of the training run, in every line.
         project, experiment: as the trainer tells wandb and tensorboard.
-        quiet_seconds: a step with news is written when nothing has come for so long.
+        quiet_seconds: a step with news is written when nothing has come for so long; sooner in validation.
     """
 
     def __init__(
@@ -122,14 +124,18 @@ class RunLog:
 
     def _work(self) -> None:
         self._safely(self._restore)
+        quiet = self._quiet
         while True:
             try:
-                item = self._queue.get(timeout=self._quiet)
+                item = self._queue.get(timeout=quiet)
             except queue.Empty:
+                quiet = self._quiet
                 self._safely(partial(self._write_steps, everything=True))
                 continue
             if item is None:
                 break
+            validates = isinstance(item, GroupOutcome) and item.validation
+            quiet = min(self._quiet, _VALIDATION_QUIET) if validates else self._quiet
             self._safely(partial(self._take, item) if isinstance(item, GroupOutcome) else item)
         self._safely(partial(self._write_steps, everything=True))
         for file in (self._groups, self._validation, self._metrics):
