@@ -49,6 +49,17 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+def test_validation_is_written_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coderm_reward.online.run_log._VALIDATION_QUIET", 0.02)
+    heard = Heard()
+    log = RunLog(tmp_path, loggers=[heard], quiet_seconds=600)
+    log.add(made_group(["PP"], group="t", step="1"))
+    log.add(made_group(["PP"], group="v", step="1", validation=True))
+    heard.wait_for(1)
+    assert {"coderm/rollouts", "coderm_val/rollouts"} <= lines(tmp_path)[0].keys()
+    log.close()
+
+
 def test_groups_are_records_and_steps_are_lines(tmp_path: Path) -> None:
     groups = [made_group(["PF", "FF"], group=f"g{i}", step=str(i // 2)) for i in range(6)]
     validation = made_group(["PP"], group="v", step="1", validation=True)
