@@ -200,29 +200,9 @@ def test_a_node_may_be_lost_in_the_middle_of_a_batch(
     assert rewards(reply) == RIGHT
 
 
-def test_the_pools_of_many_nodes_may_end_together(
-    make_worker: Callable[..., Any], server: Server, tokenizer: Any, cluster: Any
-) -> None:
-    for _ in range(3):
-        cluster.add(2)
-    worker = make_worker(base_url=f"{server.url}/v1", group_actors=2)
-    assert rewards(worker.compute_score_batch.remote(make_batch(tokenizer, rows(0, 0.0)))) == RIGHT
-    for start, victim in ((100, 0), (120, 1)):
-        before = len(server.server.asked)
-        reply = worker.compute_score_batch.remote(make_batch(tokenizer, rows(start, 0.3)))
-        reached(server, before + 8)
-        time.sleep(0.5)
-        ray.kill(sorted(ours_by_name("groups").items())[victim][1])  # and the pools that it has started
-        assert rewards(reply) == RIGHT
-        found = ray.get(reply)
-        assert {one["reward_extra_info"]["tests_run"] for one in found} == {
-            one["reward_extra_info"]["tests_planned"] for one in found
-        }
-
-
 @contextlib.contextmanager
 def router(*servers: Server) -> Iterator[str]:
-    """verl's own router in front of model servers; its address. Not forked, or it would keep their sockets."""
+    """verl's own router before model servers; its address. Not forked, or it would keep their sockets."""
     code = "import sys; from verl.experimental.reward_loop.router.naive_router import run_router; "
     code += "run_router('127.0.0.1', int(sys.argv[1]), sys.argv[2:])"
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -280,3 +260,23 @@ def test_an_unreachable_model_is_neutral_until_it_is_too_much(
         assert (answer["reward_score"], answer["reward_extra_info"]["infra_error"]) == (0.0, 1.0)
     with pytest.raises(ray.exceptions.RayTaskError, match="got no reward for infrastructure reasons"):
         ray.get(worker.compute_score_batch.remote(make_batch(tokenizer, rows(80, 0.0))), timeout=120)
+
+
+def test_the_pools_of_many_nodes_may_end_together(
+    make_worker: Callable[..., Any], server: Server, tokenizer: Any, cluster: Any
+) -> None:
+    for _ in range(3):
+        cluster.add(2)
+    worker = make_worker(base_url=f"{server.url}/v1", group_actors=2)
+    assert rewards(worker.compute_score_batch.remote(make_batch(tokenizer, rows(0, 0.0)))) == RIGHT
+    for start, victim in ((100, 0), (120, 1)):
+        before = len(server.server.asked)
+        reply = worker.compute_score_batch.remote(make_batch(tokenizer, rows(start, 0.3)))
+        reached(server, before + 8)
+        time.sleep(0.5)
+        ray.kill(sorted(ours_by_name("groups").items())[victim][1])  # and the pools that it has started
+        assert rewards(reply) == RIGHT
+        found = ray.get(reply)
+        assert {one["reward_extra_info"]["tests_run"] for one in found} == {
+            one["reward_extra_info"]["tests_planned"] for one in found
+        }
