@@ -10,18 +10,21 @@ from typing import Any
 
 import msgspec
 
-from coderm_reward.online.run_log import RunLog
+from coderm_reward.online.run_log import RunLog, last_step
 from coderm_reward.online.sample import GroupOutcome
+from coderm_reward.online.step_book import STEPS_KEPT
 from coderm_reward.training_config import LoggerName
 from coderm_reward.types import content_hash
 
-__all__ = ["LogHost", "LogSettings", "RemoteLog"]
+__all__ = ["WAVE", "LogHost", "LogSettings", "RemoteLog", "Waves"]
 
 _log = logging.getLogger("coderm_reward")
 _KEPT = 4096
 """Groups that wait for the log at most, while it is away."""
 _BATCH = 64
 _QUIET_SECONDS = 10.0
+WAVE = "wave "
+"""Begins the step of a rollout that came in a batch of which nobody said which step it is."""
 _HEAD = "node:__internal_head__"
 
 
@@ -43,6 +46,32 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
         return f"coderm-log-{content_hash(msgspec.json.encode(self, order='deterministic').decode())}"
 
 
+class Waves:
+    """Numbers of steps for waves of rollouts: each with training groups is one, validation is of the last.
+
+    Args:
+        last: the last step of an earlier process in the same folder.
+    """
+
+    def __init__(self, last: int = 0) -> None:
+        self._last = last
+        self._steps: dict[int, int] = {}
+
+    def numbered(self, outcome: GroupOutcome) -> GroupOutcome:
+        """The outcome with a number for its step, if that is a wave."""
+        step = outcome.record.step
+        if step is None or not step.startswith(WAVE):
+            return outcome
+        wave = int(step.removeprefix(WAVE))
+        if not outcome.validation and wave not in self._steps:
+            self._last += 1
+            self._steps[wave] = self._last
+            for old in sorted(self._steps)[:-STEPS_KEPT]:
+                del self._steps[old]
+        record = msgspec.structs.replace(outcome.record, step=str(self._steps.get(wave, self._last)))
+        return msgspec.structs.replace(outcome, record=record)
+
+
 class LogHost:
     """The actor."""
 
@@ -55,12 +84,13 @@ class LogHost:
             experiment=settings.experiment,
             quiet_seconds=_QUIET_SECONDS,
         )
+        self._waves = Waves(last_step(Path(settings.folder)))
         self._per_step = settings.groups_per_step
         self._unnumbered = 0
 
     def add(self, outcomes: list[GroupOutcome]) -> None:
         """Take scored groups."""
-        for outcome in outcomes:
+        for outcome in map(self._waves.numbered, outcomes):
             self._log.add(outcome)
             if outcome.record.step is None and not outcome.validation and not outcome.late:
                 self._unnumbered += 1

@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any
 
 from coderm_reward.integrations.ray_groups import RayScorer
+from coderm_reward.integrations.ray_log import WAVE
 from coderm_reward.integrations.verl_process import OfflineProcess, TrainingProcess, shared
 from coderm_reward.integrations.verl_samples import sample_from_fields
 from coderm_reward.integrations.verl_settings import check_version, group_settings, is_batched
@@ -115,7 +116,7 @@ class CodeRMRewardManager(_Base):  # type: ignore[misc]
             response,
             prompt_text=prompt_text,
             meta=data.meta_info,
-            step=str(self._wave) if self._batched else None,
+            step=f"{WAVE}{self._wave}" if self._batched else None,
             run=self._run,
         )
 

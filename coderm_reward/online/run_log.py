@@ -28,7 +28,7 @@ from coderm_reward.online.step_metrics import figures_metrics
 from coderm_reward.online.watch import Watch
 from coderm_reward.training_config import LoggerName
 
-__all__ = ["RunLog"]
+__all__ = ["RunLog", "last_step"]
 
 _log = logging.getLogger("coderm_reward")
 _TAIL_BYTES = 16 << 20
@@ -232,6 +232,11 @@ class _Appended:
             _log.error("%s", error)
         if self._lost:
             _log.error("%d lines of %s could not be written", self._lost, self._path)
+
+
+def last_step(folder: Path) -> int:
+    """Return the last step that an earlier process wrote metrics of; 0 where there is none."""
+    return max((step for step, _ in _last_lines(folder / "metrics.jsonl")), default=0)
 
 
 def _last_lines(path: Path) -> list[tuple[int, Mapping[str, float]]]:
