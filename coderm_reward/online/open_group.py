@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from coderm_reward.data.chat import question
@@ -30,6 +31,8 @@ class Host:
     truth: TruthSource | None
     tell: Callable[[GroupOutcome], None]
     now: Callable[[], float]
+    life: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Tells its groups from those of the same prompts that an earlier process recorded."""
 
 
 @dataclass(eq=False)
@@ -196,7 +199,7 @@ class OpenGroup:
     def _group(self, members: Sequence[Member]) -> RolloutGroup:
         rollouts = tuple(member.rollout for member in members)
         key, first = self._key, self.members[0].rollout.row
-        parts = (key.run, key.step or "", key.uid or "", key.prompt, str(key.validation), str(first))
+        parts = (self._host.life, key.step or "", key.uid or "", key.prompt, str(key.validation), str(first))
         return RolloutGroup(content_hash(*parts), self._problem, rollouts, key.run, key.step, key.uid)
 
     def _answer(self, record: GroupRecord, members: Sequence[Member], late: int = 0) -> None:
