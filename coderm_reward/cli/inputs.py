@@ -85,15 +85,15 @@ def check_distinct(inputs: Sequence[Path], outs: Sequence[Path], others: Sequenc
             )
 
 
-def responses_per_prompt(n: int | None) -> int | None:
-    """Return what `--n` says.
+def responses_per_prompt(n: int | None, option: str = "--n") -> int | None:
+    """Return what the option says.
 
     Raises:
         ConfigError: it asks for none.
     """
     if n is not None and n < 1:
         raise ConfigError(
-            f"--n {n} asks for no unit tests; give the number of responses per prompt, 1 or more."
+            f"{option} {n} asks for no unit tests; give the number of responses per prompt, 1 or more."
         )
     return n
 

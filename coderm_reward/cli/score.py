@@ -207,7 +207,7 @@ def score(
         exclude_judges=listed(exclude_judge),
         exclude_own_tests=exclude_own_tests,
         screen=listed(screen),
-        budget=responses_per_prompt(budget),
+        budget=responses_per_prompt(budget, "--budget/--n"),
         allocator=allocator,
         difficulty=difficulty,
         objective=objective,

@@ -10,7 +10,7 @@ import msgspec
 
 from coderm_reward.errors import ConfigError, InputError
 
-__all__ = ["MISSING", "ROLES", "ColumnMap", "RoleColumns"]
+__all__ = ["COLUMN_NAMES", "MISSING", "ROLES", "ColumnMap", "RoleColumns", "parse_roles"]
 
 ROLES = {
     "prompt": "the question: text, chat-template text or a list of messages",
@@ -29,7 +29,7 @@ _VERL = {"input", "output", "score", "step"}
 """The columns that every dump of either verl trainer has (DESIGN section 9)."""
 _PROMPTS = ("prompt", "question", "raw_prompt", "problem", "instruction", "input")
 _RESPONSES = ("response", "completion", "output", "responses", "completions", "solutions", "solution")
-_OPTIONAL = {
+COLUMN_NAMES = {
     "id": ("task_id", "problem_id", "question_id", "id"),
     "uid": ("uid",),
     "step": ("step",),
@@ -37,6 +37,7 @@ _OPTIONAL = {
     "starter_code": ("starter_code",),
     "reference": ("reference", "reference_solution", "canonical_solution"),
 }
+"""Role -> the columns that are taken for it without being named, best first."""
 
 
 MISSING: Final = object()
@@ -66,6 +67,28 @@ class RoleColumns(msgspec.Struct, frozen=True):
         return "read " + ", ".join(parts)
 
 
+def parse_roles(texts: Sequence[str], roles: Iterable[str]) -> dict[str, str]:
+    """Parse `role=column` pairs separated by commas, as given to `--map` once or several times.
+
+    Raises:
+        ConfigError: an unknown or repeated role, or a pair without `=`.
+    """
+    known = list(roles)
+    columns: dict[str, str] = {}
+    for pair in (p.strip() for text in texts for p in text.split(",") if p.strip()):
+        role, equals, column = (part.strip() for part in pair.partition("="))
+        if not (role and equals and column):
+            raise ConfigError(f"--map has {pair!r} where role=column is needed, as in prompt=question.")
+        if role not in known:
+            close = difflib.get_close_matches(role, known, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise ConfigError(f"--map does not know the role {role!r}; {hint}known: {', '.join(known)}.")
+        if columns.setdefault(role, column) != column:
+            more = " (tests=a+b for two)" if role == "tests" else ""
+            raise ConfigError(f"--map names two columns for {role!r}; name one{more}.")
+    return columns
+
+
 class ColumnMap(msgspec.Struct, frozen=True):
     """The user's choice of columns; roles that it leaves out are found by name."""
 
@@ -78,17 +101,7 @@ class ColumnMap(msgspec.Struct, frozen=True):
         Raises:
             ConfigError: an unknown or repeated role, a pair without `=`, or both response and solutions.
         """
-        columns: dict[str, str] = {}
-        for pair in (p.strip() for text in texts for p in text.split(",") if p.strip()):
-            role, equals, column = (part.strip() for part in pair.partition("="))
-            if not (role and equals and column):
-                raise ConfigError(f"--map has {pair!r} where role=column is needed, as in prompt=question.")
-            if role not in ROLES:
-                close = difflib.get_close_matches(role, ROLES, n=1)
-                hint = f"did you mean {close[0]!r}? " if close else ""
-                raise ConfigError(f"--map does not know the role {role!r}; {hint}known: {', '.join(ROLES)}.")
-            if columns.setdefault(role, column) != column:
-                raise ConfigError(f"--map names two columns for {role!r}; name one.")
+        columns = parse_roles(texts, ROLES)
         if "response" in columns and "solutions" in columns:
             raise ConfigError("--map names both response and solutions; name the one that the rows have.")
         return cls(columns)
@@ -132,7 +145,7 @@ class ColumnMap(msgspec.Struct, frozen=True):
                 )
             if response is not None:
                 chosen["solutions" if _holds_lists(rows, response) else "response"] = response
-        for role, names in _OPTIONAL.items():
+        for role, names in COLUMN_NAMES.items():
             found = _first(names, there, chosen)
             if role not in chosen and found is not None:
                 chosen[role] = found

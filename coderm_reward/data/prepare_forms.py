@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any
 
 import msgspec
 
-from coderm_reward.data.columns import MISSING, RoleColumns
+from coderm_reward.data.columns import MISSING, RoleColumns, parse_roles
 from coderm_reward.data.plain_values import json_inside
-from coderm_reward.errors import ConfigError, InputError
+from coderm_reward.errors import InputError
 
 __all__ = ["FORMS", "ROLES", "DatasetForm", "choose_form", "parse_map", "truth_value"]
 
@@ -164,23 +163,8 @@ _PLAIN = DatasetForm(
 
 
 def parse_map(texts: Sequence[str]) -> dict[str, str]:
-    """Parse `role=column` pairs, given one by one or separated by commas.
-
-    Raises:
-        ConfigError: an unknown or repeated role, or a pair without `=`.
-    """
-    columns: dict[str, str] = {}
-    for pair in (p.strip() for text in texts for p in text.split(",") if p.strip()):
-        role, equals, column = (part.strip() for part in pair.partition("="))
-        if not (role and equals and column):
-            raise ConfigError(f"--map has {pair!r} where role=column is needed, as in prompt=question.")
-        if role not in ROLES:
-            close = difflib.get_close_matches(role, ROLES, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise ConfigError(f"--map does not know the role {role!r}; {hint}known: {', '.join(ROLES)}.")
-        if columns.setdefault(role, column) != column:
-            raise ConfigError(f"--map names two columns for {role!r}; name one (tests=a+b for two).")
-    return columns
+    """Parse `role=column` pairs, given one by one or separated by commas; raises as `parse_roles` does."""
+    return parse_roles(texts, ROLES)
 
 
 def choose_form(

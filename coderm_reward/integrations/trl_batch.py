@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from coderm_reward.data.chat import messages_from_value, prompt_hash
+from coderm_reward.data.columns import COLUMN_NAMES
 from coderm_reward.errors import InputError
 from coderm_reward.online.sample import Sample
 from coderm_reward.types import Message
@@ -14,8 +15,6 @@ from coderm_reward.types import Message
 __all__ = ["completion_text", "grouped", "samples_from_batch"]
 
 _TRUTHS = ("ground_truth", "tests", "answer")
-_TASKS = ("task_id", "problem_id", "question_id")
-_REFERENCES = ("reference", "reference_solution", "canonical_solution")
 
 
 def samples_from_batch(
@@ -49,9 +48,9 @@ def samples_from_batch(
             step=str(step) if isinstance(step, int) else None,
             run=run,
             ground_truth=_first(usable, _TRUTHS, i),
-            task_id=_label(_first(usable, _TASKS, i)),
+            task_id=_label(_first(usable, COLUMN_NAMES["id"], i)),
             entry_point=_text(_first(usable, ("entry_point",), i)),
-            reference=_text(_first(usable, _REFERENCES, i)),
+            reference=_text(_first(usable, COLUMN_NAMES["reference"], i)),
             pass_rate=_rate(_first(usable, ("pass_rate",), i)),
         )
         for i, (prompt, completion) in enumerate(zip(prompts, completions, strict=True))

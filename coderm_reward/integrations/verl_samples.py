@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coderm_reward.data.chat import messages_from_text, messages_from_value
+from coderm_reward.data.columns import COLUMN_NAMES
 from coderm_reward.data.grouping import group_uid
 from coderm_reward.data.plain_values import plain
 from coderm_reward.errors import InputError
@@ -21,8 +22,6 @@ from coderm_reward.types import Message
 __all__ = ["messages_of", "sample_from_fields", "usable"]
 
 _VALIDATION_SPLITS = {"test", "val", "valid", "validation", "dev", "eval"}
-_TASKS = ("task_id", "problem_id", "question_id")
-_REFERENCES = ("reference", "reference_solution", "canonical_solution")
 
 
 def sample_from_fields(
@@ -62,9 +61,9 @@ def sample_from_fields(
         run=run,
         validation=_is_validation(meta, extra, validation),
         ground_truth=usable(truth),
-        task_id=_text(_first(*(extra.get(name) for name in _TASKS))),
+        task_id=_text(_first(*(extra.get(name) for name in COLUMN_NAMES["id"]))),
         entry_point=_text(extra.get("entry_point")),
-        reference=_text(_first(*(extra.get(name) for name in _REFERENCES))),
+        reference=_text(_first(*(extra.get(name) for name in COLUMN_NAMES["reference"]))),
         pass_rate=_rate(extra.get("pass_rate")),
     )
 

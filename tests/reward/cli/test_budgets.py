@@ -127,6 +127,7 @@ def test_the_config_has_the_same_fields(folder: Path) -> None:
         (["--difficulty", "guess"], "choose one of constant, dataset, history, pilot, probe"),
         (["--objective", "profit"], "choose one of best_of_n, advantage"),
         (["--budget", 4, "--allocator", "greedy", "--min-budget", 5], "raise budget or lower min_budget"),
+        (["--budget", -3], "--budget/--n -3 asks for no unit tests"),
         (["--budget", 4, "--allocator", "price", "--max-budget", 3], "raise max_budget or lower budget"),
         (
             ["--budget", 3, "--allocator", "price", "--difficulty", "pilot"],
