@@ -41,8 +41,6 @@ class GroupSettings(msgspec.Struct, frozen=True, kw_only=True):
     """All that the actors of one training must agree on."""
 
     config: RewardConfig
-    base_url: str | None = None
-    """The server that the training loop has for the test-writing model."""
     run: str = ""
     siblings: int | None = None
     """How many rollouts a prompt is thought to have in training, and in validation the next."""
@@ -100,7 +98,7 @@ class GroupHost:
             pool = await stack.enter_async_context(RayPool(settings.config.sandbox))
             config = _share(settings.config)
             self._scorer = await stack.enter_async_context(
-                open_scorer(config, sink=log, pool=pool, base_url=settings.base_url, run=settings.run)
+                open_scorer(config, sink=log, pool=pool, run=settings.run)
             )
             self._stack = stack.pop_all()
 
@@ -278,11 +276,9 @@ async def _awaited(reply: Any) -> Any:
 def _cause(error: Any) -> Exception:
     """What a method of an actor raised."""
     cause = getattr(error, "cause", None)
-    return (
-        cause
-        if isinstance(cause, CodermError)
-        else CodermError(f"A group actor failed: {_line(cause or error)}.")
-    )
+    if isinstance(cause, CodermError):
+        return cause
+    return CodermError(f"A group actor failed: {_line(cause or error)}.")
 
 
 def _line(error: BaseException) -> str:

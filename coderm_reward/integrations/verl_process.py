@@ -56,9 +56,8 @@ class TrainingProcess:
     def __init__(self, settings: Mapping[str, Any], router: str | None) -> None:
         check_version()
         config = settings_from_kwargs(settings)
-        base_url = None if router is None else f"http://{router}/v1"
-        if base_url is not None:
-            generation = msgspec.structs.replace(config.generation, base_url=base_url)
+        if router is not None:
+            generation = msgspec.structs.replace(config.generation, base_url=f"http://{router}/v1")
             config = msgspec.structs.replace(config, generation=generation)
         check_settings(config)
         log = LogSettings(
@@ -66,7 +65,7 @@ class TrainingProcess:
             loggers=config.training.loggers or (),
         )
         self.guard = RewardGuard(config)
-        self._scorer = RayScorer(GroupSettings(config=config, base_url=base_url, log=log))
+        self._scorer = RayScorer(GroupSettings(config=config, log=log))
 
     async def score(
         self, response: str, ground_truth: Any, extra_info: Mapping[str, Any] | None

@@ -75,11 +75,9 @@ def group_settings(config: Any, router: str | None) -> GroupSettings:
     """
     custom = _get(config, "reward", "custom_reward_function", "reward_kwargs") or {}
     settings = settings_from_kwargs(custom)
-    base_url = None
     if router is not None:
-        model = _get(config, "reward", "reward_model", "model_path")
-        base_url = f"http://{router}/v1"
-        generation = msgspec.structs.replace(settings.generation, base_url=base_url, model=str(model))
+        server, model = f"http://{router}/v1", str(_get(config, "reward", "reward_model", "model_path"))
+        generation = msgspec.structs.replace(settings.generation, base_url=server, model=model)
         settings = msgspec.structs.replace(settings, generation=generation)
     check_settings(settings)
     project, experiment = (
@@ -87,7 +85,6 @@ def group_settings(config: Any, router: str | None) -> GroupSettings:
     )
     return GroupSettings(
         config=settings,
-        base_url=base_url,
         run=experiment,
         siblings=_siblings(config, "n"),
         validation_siblings=_siblings(config, "val_kwargs", "n"),

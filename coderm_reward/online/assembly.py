@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-import msgspec
-
 from coderm_reward.activity import Activity
 from coderm_reward.config import GenerationConfig, RewardConfig
 from coderm_reward.data.recorded_tests import read_recorded_tests
@@ -35,7 +33,6 @@ async def open_scorer(
     *,
     sink: GroupSink | None = None,
     pool: Pool | None = None,
-    base_url: str | None = None,
     run: str = "",
     truth: TruthSource | None = None,
 ) -> AsyncIterator[OnlineScorer]:
@@ -47,7 +44,6 @@ async def open_scorer(
     Args:
         sink: hears of every group.
         pool: a running pool, which stays the caller's; by default one is started as `config.sandbox` says.
-        base_url: the server that the training loop has for us; counts before `config.generation.base_url`.
         run: label of the run for samples that have none.
         truth: judges by the dataset's own tests; by default those that `Sample.ground_truth` holds are run.
 
@@ -57,9 +53,6 @@ async def open_scorer(
         OutputError: a store, verdict cache or history that cannot be used.
         SandboxUnavailableError: the isolation asked for cannot start here.
     """
-    if base_url is not None:
-        generation = msgspec.structs.replace(config.generation, base_url=base_url)
-        config = msgspec.structs.replace(config, generation=generation)
     check_settings(config)
     activity = Activity()
     async with AsyncExitStack() as stack:

@@ -86,7 +86,7 @@ def test_bad_settings_are_errors_at_the_start(kwargs: dict[str, Any], message: s
 def test_all_that_actors_must_agree_on() -> None:
     found = group_settings(configuration({"tests": "t.jsonl"}), None)
     assert (found.siblings, found.validation_siblings, found.run) == (8, 2, "e")
-    assert found.base_url is None
+    assert found.config.generation.base_url is None
     assert found.dataset is not None
     assert found.dataset.columns == ()
     assert found.log is not None
@@ -107,7 +107,7 @@ def test_the_router_is_the_server_and_its_model_the_one_it_serves() -> None:
     config = configuration({})
     config["reward"]["reward_model"]["enable"] = True
     found = group_settings(config, "10.0.0.1:80")
-    assert found.base_url == "http://10.0.0.1:80/v1"
+    assert found.config.generation.base_url == "http://10.0.0.1:80/v1"
     assert found.config.generation.model == "/models/CodeRM-8B"
     assert is_batched(config)
     assert found.dataset is not None
