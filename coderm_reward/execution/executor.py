@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -18,7 +17,8 @@ import numpy.typing as npt
 from coderm_reward.execution.assertions import with_assertions
 from coderm_reward.execution.cache import VerdictCache, circumstances, key_of_test
 from coderm_reward.execution.group_memory import GroupMemory
-from coderm_reward.execution.identity import normalised_hash, reads_source, text_hash
+from coderm_reward.execution.identity import normalised_hash, text_hash
+from coderm_reward.execution.inspections import Inspections
 from coderm_reward.execution.pairs import run_pairs
 from coderm_reward.execution.pool_seam import Pool
 from coderm_reward.execution.verdicts import JUDGE_OF_LABEL, VERDICT_OF_OUTCOME
@@ -38,18 +38,9 @@ __all__ = ["DETAILS_PER_SOLUTION", "RememberingExecutor", "SandboxExecutor"]
 
 DETAILS_PER_SOLUTION = 5
 """Failing tests of one solution whose first failing method is described in the record."""
-_TESTS_KEPT = 20_000
 _log = logging.getLogger("coderm_reward")
 
 IntArray = npt.NDArray[np.intp]
-
-
-class _KnownTest(NamedTuple):
-    """What a test is by itself, found out once."""
-
-    inspection: Inspection
-    reads_source: bool
-    """Whether it could tell solutions apart that are the same but for their text."""
 
 
 class _Interpreter(NamedTuple):
@@ -85,7 +76,7 @@ class SandboxExecutor:
         self._python = python
         self._assertions = assertions
         self._interpreter: _Interpreter | None = None
-        self._tests: OrderedDict[str, _KnownTest] = OrderedDict()
+        self._inspections = Inspections(pool, votes=assertions)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def remembering(self) -> RememberingExecutor:
@@ -110,7 +101,7 @@ class SandboxExecutor:
     ) -> ExecutionMatrix:
         has_code = np.array([s.status is CodeStatus.OK for s in solutions], dtype=np.bool_)
         try:
-            known = await self._inspect(suite.tests)
+            known = await self._inspections.of(suite.tests)
         except WorkerDiedError as error:
             _log.warning("no verdicts for prompt %s: %s", suite.prompt_hash, error)
             return _no_evidence(suite.tests, _distinct(solutions, exact=True)[0], self._assertions)
@@ -150,21 +141,6 @@ class SandboxExecutor:
         no_vote = np.array(voteless, dtype=np.bool_)
         matrix = _assemble(tests, valid, no_vote, indices, results, invalid, stats)
         return with_assertions(matrix, valid, no_vote, results) if self._assertions else matrix
-
-    async def _inspect(self, tests: Sequence[UnitTest]) -> list[_KnownTest]:
-        """What is known of the tests, in order; what was found out before is not asked again."""
-        known = {test.id: self._tests[test.id] for test in tests if test.id in self._tests}
-        fresh = list({test.id: test for test in tests if test.id not in known}.values())
-        texts = [Test(test.source, test.class_name) for test in fresh]
-        found = await self._pool.inspect(texts, votes=self._assertions)
-        for test, inspection in zip(fresh, found, strict=True):
-            known[test.id] = _KnownTest(inspection, reads_source(test.source))
-        for test in tests:
-            self._tests[test.id] = known[test.id]
-            self._tests.move_to_end(test.id)
-        while len(self._tests) > _TESTS_KEPT:
-            self._tests.popitem(last=False)
-        return [known[test.id] for test in tests]
 
     async def _describe(self) -> _Interpreter:
         if self._interpreter is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -20,7 +21,7 @@ from coderm_reward.types import (
     Verdict,
     content_hash,
 )
-from coderm_sandbox import Limits, Outcome, SandboxPool
+from coderm_sandbox import Limits, Outcome, SandboxPool, WorkerDiedError
 
 T = TypeVar("T")
 
@@ -150,6 +151,54 @@ def test_a_test_is_inspected_once_over_groups() -> None:
     first, second, calls = with_executor(twice)
     assert calls == 2
     assert (letters(first), letters(second)) == (["PPI"], ["FPI"])
+
+
+def test_rollouts_that_come_together_have_a_test_inspected_once() -> None:
+    async def at_once(
+        executor: SandboxExecutor, pool: SandboxPool
+    ) -> tuple[list[list[str]], list[str]]:
+        asked: list[str] = []
+        inspect = pool.inspect
+
+        async def slowly(tests: Any, **options: Any) -> Any:
+            asked.extend(test.source for test in tests)
+            await asyncio.sleep(0.1)
+            return await inspect(tests, **options)
+
+        pool.inspect = slowly  # type: ignore[method-assign]
+        gives_up = asyncio.create_task(executor.execute([solution(RIGHT)], TestSuite("prompt", (SUM,))))
+        await asyncio.sleep(0.01)
+        both = asyncio.gather(
+            executor.execute([solution(RIGHT)], TestSuite("prompt", (SUM,))),
+            executor.execute([solution(WRONG)], TestSuite("prompt", (SUM, BROKEN))),
+        )
+        await asyncio.sleep(0.01)
+        gives_up.cancel()  # it asked first, and others wait for what it asked
+        found = [letters(matrix) for matrix in await both]
+        with contextlib.suppress(asyncio.CancelledError):
+            await gives_up
+        return found, asked
+
+    found, asked = with_executor(at_once)
+    assert found == [["PP"], ["FPI"]]
+    assert asked == [SUM.source, BROKEN.source]
+
+
+def test_a_failed_inspection_is_asked_again() -> None:
+    async def twice(executor: SandboxExecutor, pool: SandboxPool) -> list[list[str]]:
+        inspect = pool.inspect
+
+        async def failing(tests: Any, **options: Any) -> Any:
+            pool.inspect = inspect  # type: ignore[method-assign]
+            await asyncio.sleep(0.05)
+            raise WorkerDiedError("gone")
+
+        pool.inspect = failing  # type: ignore[method-assign]
+        suite = TestSuite("prompt", (SUM,))
+        first = await asyncio.gather(*(executor.execute([solution(RIGHT)], suite) for _ in range(2)))
+        return [letters(matrix) for matrix in (*first, await executor.execute([solution(RIGHT)], suite))]
+
+    assert with_executor(twice) == [["UU"], ["UU"], ["PP"]]
 
 
 def test_votes_taken_as_timeouts_are_counted_as_assumed() -> None:
