@@ -1,8 +1,7 @@
-"""Where siblings meet on a Ray cluster: named actors, each with its share of the prompts, and their client.
+"""The client of the actors in which siblings meet (ray_group_host), in every reward worker.
 
-An actor gathers the rollouts of its prompts, whichever reward worker they come from, and runs them on the
-sandbox pools of all nodes. It belongs to the process that asked for it first and ends with it; whoever asks
-next makes a new one, and sends again what had no answer.
+An actor belongs to the process that asked for it first and ends with it; whoever asks next makes a new one,
+and sends again what had no answer.
 """
 
 from __future__ import annotations
@@ -10,122 +9,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
-from functools import partial
 from typing import Any
 
-import msgspec
-
-from coderm_reward.config import RewardConfig
 from coderm_reward.data.chat import prompt_hash
 from coderm_reward.errors import CodermError
-from coderm_reward.integrations.prompt_book import DatasetFiles, PromptBook
-from coderm_reward.integrations.ray_log import LogSettings, RemoteLog
-from coderm_reward.integrations.ray_pool import RayPool
-from coderm_reward.online.assembly import open_scorer
-from coderm_reward.online.sample import RewardScorer, Sample
-from coderm_reward.types import RewardOutput, content_hash
+from coderm_reward.integrations.ray_group_host import GroupHost, GroupSettings, shard_of
+from coderm_reward.online.sample import Sample
+from coderm_reward.types import RewardOutput
 
-__all__ = ["GroupHost", "GroupSettings", "RayScorer"]
+__all__ = ["RayScorer"]
 
 _log = logging.getLogger("coderm_reward")
 _MARGIN = 30.0
 """Seconds that an actor has beyond its own deadline before its client gives it up."""
 _PAUSES = (0.1, 0.5, 1.0, 2.0, 5.0)
-_TRY_AGAIN = 5.0
-
-
-class GroupSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the actors of one training must agree on."""
-
-    config: RewardConfig
-    run: str = ""
-    siblings: int | None = None
-    """How many rollouts a prompt is thought to have in training, and in validation the next."""
-    validation_siblings: int | None = None
-    dataset: DatasetFiles | None = None
-    """Where to look up what the trainer does not hand over."""
-    log: LogSettings | None = None
-    """Where groups are recorded; None records nothing."""
-
-    def name(self, shard: int) -> str:
-        """Name of an actor; other settings, other actors."""
-        settings = msgspec.json.encode(self, order="deterministic").decode()
-        return f"coderm-groups-{content_hash(settings)}-{shard}"
-
-
-class GroupHost:
-    """The actor. Its scorer is opened by the first call, and after a failure by a later one."""
-
-    def __init__(self, settings: GroupSettings, shard: int) -> None:
-        self._settings = settings
-        self._shard = shard
-        self._book: PromptBook | None = None
-        self._stack = AsyncExitStack()
-        self._opening = asyncio.Lock()
-        self._scorer: RewardScorer | None = None
-        self._failed: tuple[float, CodermError] | None = None
-
-    async def open(self) -> None:
-        """Make everything ready.
-
-        Raises:
-            CodermError: settings, files, or a sandbox that cannot be used.
-        """
-        async with self._opening:
-            if self._scorer is not None:
-                return
-            if self._failed is not None and time.monotonic() - self._failed[0] < _TRY_AGAIN:
-                raise self._failed[1]
-            try:
-                await self._open()
-            except CodermError as error:
-                self._failed = (time.monotonic(), error)
-                raise
-
-    async def _open(self) -> None:
-        settings = self._settings
-        if settings.dataset is not None:
-            shards = settings.config.training.group_actors
-            ours = partial(_is_in_shard, self._shard, shards)
-            self._book = await asyncio.to_thread(PromptBook, settings.dataset, ours)
-        async with AsyncExitStack() as stack:
-            log = None
-            if settings.log is not None:
-                log = await stack.enter_async_context(RemoteLog(settings.log))
-            pool = await stack.enter_async_context(RayPool(settings.config.sandbox))
-            config = _share(settings.config)
-            self._scorer = await stack.enter_async_context(
-                open_scorer(config, sink=log, pool=pool, run=settings.run)
-            )
-            self._stack = stack.pop_all()
-
-    async def score(self, sample: Sample) -> RewardOutput:
-        """Return the reward of one rollout, once its siblings have come or are not waited for any longer."""
-        await self.open()
-        assert self._scorer is not None
-        return await self._scorer.score(self._completed(sample))
-
-    async def score_all(self, samples: Sequence[Sample]) -> list[RewardOutput]:
-        """Return the rewards of rollouts that are all there is of their groups."""
-        await self.open()
-        assert self._scorer is not None
-        return await self._scorer.score_all([self._completed(sample) for sample in samples])
-
-    def _completed(self, sample: Sample) -> Sample:
-        """The sample with all that is known of it here."""
-        if self._book is not None:
-            sample = self._book.completed(sample)
-        settings = self._settings
-        expected = settings.validation_siblings if sample.validation else settings.siblings
-        return msgspec.structs.replace(sample, siblings=sample.siblings or expected)
-
-    async def close(self) -> None:
-        """Let go of everything; the log has written what it was given."""
-        self._scorer = None
-        await self._stack.aclose()
+_NEWS_SECONDS = 30.0
+"""How often a long start says what it waits for."""
+_STAGE_SECONDS = 2.0
 
 
 class RayScorer:
@@ -142,7 +44,8 @@ class RayScorer:
         self._actors: dict[int, Any] = {}
 
     def start(self, timeout: float) -> None:
-        """Have the actors made ready, blocking; one that takes longer is not waited for.
+        """Have the actors made ready, blocking, and say now and then what that waits for; those that take
+        longer are not waited for.
 
         Raises:
             CodermError: what they found wrong with settings, files or sandbox.
@@ -153,14 +56,10 @@ class RayScorer:
         while True:
             try:
                 shards = range(self._settings.config.training.group_actors)
-                opening = [self._actor(shard).open.remote() for shard in shards]
-                left = max(0.0, deadline - time.monotonic())
+                actors = {shard: self._actor(shard) for shard in shards}
                 # In a thread of its own: Ray warns of blocking where an event loop runs, here for no reason.
                 with ThreadPoolExecutor(1) as thread:
-                    thread.submit(ray.get, opening, timeout=left).result()
-                return
-            except ray.exceptions.GetTimeoutError:
-                _log.warning("the group actors are not ready after %.0f s; rewards will wait", timeout)
+                    thread.submit(_open_all, actors, deadline).result()
                 return
             except ray.exceptions.RayTaskError as error:
                 raise _cause(error) from None
@@ -197,7 +96,7 @@ class RayScorer:
         self._actors.clear()
 
     def _shard(self, sample: Sample) -> int:
-        return _shard(prompt_hash(sample.messages), self._settings.config.training.group_actors)
+        return shard_of(prompt_hash(sample.messages), self._settings.config.training.group_actors)
 
     async def _ask(self, shard: int, method: str, *arguments: Any) -> Any:
         import ray
@@ -254,19 +153,36 @@ class RayScorer:
         return self._actors[shard]
 
 
-def _share(config: RewardConfig) -> RewardConfig:
-    """The settings of one of the actors, which share what the server is asked at once."""
-    each = -(-config.generation.requests_at_once // config.training.group_actors)
-    generation = msgspec.structs.replace(config.generation, requests_at_once=each)
-    return msgspec.structs.replace(config, generation=generation)
+def _open_all(actors: Mapping[int, Any], deadline: float) -> None:
+    """Return when all of them are ready, or at the deadline; raises what Ray raises."""
+    import ray
+
+    began = time.monotonic()
+    opening = [actor.open.remote() for actor in actors.values()]
+    while (left := deadline - time.monotonic()) > 0:
+        try:
+            ray.get(opening, timeout=min(left, _NEWS_SECONDS))
+            return
+        except ray.exceptions.GetTimeoutError:
+            seconds = time.monotonic() - began
+            _log.warning("the rewards are not ready after %.0f s: %s", seconds, _stages(actors))
+    _log.warning("training goes on and its first rewards will wait for that")
 
 
-def _shard(prompt: str, shards: int) -> int:
-    return int(prompt, 16) % shards
+def _stages(actors: Mapping[int, Any]) -> str:
+    """What each of the actors is at."""
+    import ray
 
-
-def _is_in_shard(shard: int, shards: int, prompt: str) -> bool:
-    return _shard(prompt, shards) == shard
+    asked = {shard: actor.stage.remote() for shard, actor in actors.items()}
+    ray.wait(list(asked.values()), num_returns=len(asked), timeout=_STAGE_SECONDS)
+    said = []
+    for shard, reply in asked.items():
+        try:
+            stage = ray.get(reply, timeout=0)
+        except ray.exceptions.GetTimeoutError:
+            stage = "does not answer; Ray has not started its process, or it is stuck (see `ray list actors`)"
+        said.append(f"group actor {shard} {stage}")
+    return ", ".join(said)
 
 
 async def _awaited(reply: Any) -> Any:

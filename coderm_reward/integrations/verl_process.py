@@ -16,7 +16,8 @@ from coderm_reward.errors import InputError
 from coderm_reward.execution import make_executor, make_pool, started
 from coderm_reward.generation.loop_thread import LoopThread
 from coderm_reward.group_run import problem_and_solutions
-from coderm_reward.integrations.ray_groups import GroupSettings, RayScorer
+from coderm_reward.integrations.ray_group_host import GroupSettings
+from coderm_reward.integrations.ray_groups import RayScorer
 from coderm_reward.integrations.ray_log import LogSettings
 from coderm_reward.integrations.scorer_thread import ScorerThread
 from coderm_reward.integrations.verl_samples import sample_from_fields

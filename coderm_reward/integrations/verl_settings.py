@@ -14,7 +14,7 @@ from coderm_reward.config import RewardConfig, load_config
 from coderm_reward.data.plain_values import plain
 from coderm_reward.errors import ConfigError
 from coderm_reward.integrations.prompt_book import DatasetFiles
-from coderm_reward.integrations.ray_groups import GroupSettings
+from coderm_reward.integrations.ray_group_host import GroupSettings
 from coderm_reward.integrations.ray_log import LogSettings
 from coderm_reward.online.assembly import check_settings
 from coderm_reward.training_config import LoggerName

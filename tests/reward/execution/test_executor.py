@@ -154,9 +154,7 @@ def test_a_test_is_inspected_once_over_groups() -> None:
 
 
 def test_rollouts_that_come_together_have_a_test_inspected_once() -> None:
-    async def at_once(
-        executor: SandboxExecutor, pool: SandboxPool
-    ) -> tuple[list[list[str]], list[str]]:
+    async def at_once(executor: SandboxExecutor, pool: SandboxPool) -> tuple[list[list[str]], list[str]]:
         asked: list[str] = []
         inspect = pool.inspect
 

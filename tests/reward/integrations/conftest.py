@@ -6,13 +6,14 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 _STORE = 80_000_000
+_LINES_SAID = 40
 
 
 class LocalCluster:
@@ -45,11 +46,17 @@ class LocalCluster:
         return str(node.node_id)
 
     def mend(self) -> None:
-        """Have two nodes of four CPUs again."""
+        """Have two nodes of four CPUs again, and none that Ray has not yet noticed to be lost."""
+        import ray
+
         for node in self.nodes[2:]:
             self.remove(node)
         while len(self._nodes) < 2:
             self.add()
+        deadline = time.monotonic() + 60
+        while sum(node["Alive"] for node in ray.nodes()) > 1 + len(self._nodes):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
 
     def remove(self, node: str) -> None:
         """Kill all processes of a node, as if its machine had died."""
@@ -61,6 +68,16 @@ class LocalCluster:
 
         ray.shutdown()
         self._cluster.shutdown()
+
+    def said(self) -> str:
+        """What its processes wrote last, and which named actors there are."""
+        import ray
+
+        parts = [f"named actors: {ray.util.list_named_actors(all_namespaces=True)}"]
+        for path in sorted(self._folder.glob("ray/session_latest/logs/worker-*.err")):
+            lines = path.read_text(errors="replace").splitlines()
+            parts += [f"{path.name}:", *lines[-_LINES_SAID:]] if lines else []
+        return "\n".join(parts)
 
     def leftovers(self) -> list[str]:
         """Command lines of processes of this cluster that still run."""
@@ -75,6 +92,16 @@ class LocalCluster:
             if process.name != str(os.getpid()) and (ours in environment or ours in command.encode()):
                 found.append(command)
         return found
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With a test that failed on a cluster, tell what its actors wrote: their folder will be gone."""
+    report = yield
+    local = getattr(item, "funcargs", {}).get("module_cluster")
+    if report.when == "call" and report.failed and isinstance(local, LocalCluster):
+        report.sections.append(("What the actors wrote", local.said()))
+    return report
 
 
 @pytest.fixture

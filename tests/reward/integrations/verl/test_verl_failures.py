@@ -155,7 +155,7 @@ def reached(server: Server, requests: int, timeout: float = 60) -> None:
         time.sleep(0.02)
 
 
-def rewards(reply: Any, timeout: float = 120) -> list[float]:
+def rewards(reply: Any, timeout: float = 240) -> list[float]:
     answers = ray.get(reply, timeout=timeout)
     assert [answer["reward_extra_info"]["infra_error"] for answer in answers] == [0.0] * len(answers)
     return [answer["reward_score"] for answer in answers]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from coderm_reward.config import RewardConfig
-from coderm_reward.integrations.ray_groups import GroupSettings, RayScorer
+from coderm_reward.integrations.ray_group_host import GroupSettings
+from coderm_reward.integrations.ray_groups import RayScorer
 from coderm_reward.integrations.verl import CodeRMRewardManager
 from coderm_reward.online.answers import no_reward
 from coderm_reward.online.guard import RewardGuard
