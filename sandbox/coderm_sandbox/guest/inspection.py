@@ -1,8 +1,8 @@
 """Judge a test text without any solution: is it a test at all, and which methods does it have?
 
-The text is executed with a stand-in for every name it does not define. As soon as it touches a
-stand-in there is contact with a solution, nothing more can be said without one, and its methods are
-read from the syntax tree instead.
+A text that only imports and defines is read (plaintests.py). Any other is executed, with a stand-in
+for every name it does not define. As soon as it touches a stand-in there is contact with a solution,
+nothing more can be said without one, and its methods are read from the syntax tree instead.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from typing import Any
 
 from . import guard
 from .judgedtest import REMEMBERED_CHARACTERS, read_text
+from .plaintests import plain_methods
 from .runner import TEST_MODULE, test_classes
 from .sites import vote_counts
 from .solution import SOLUTION_MODULES, describe
 
-__all__ = ["inspect_test"]
+__all__ = ["inspect_plain_test", "inspect_test"]
 
 
 class Contact(BaseException):
@@ -109,23 +110,32 @@ def _methods_of_classes(classes: list[type]) -> tuple[list[str], list[str]]:
     return methods, skipped
 
 
+def inspect_plain_test(source: str, class_name: str | None, votes: bool = False) -> dict[str, Any] | None:
+    """Return what `inspect_test` would without running anything; None if that cannot be said."""
+    if len(source) > REMEMBERED_CHARACTERS:
+        return None
+    try:
+        tree = ast.parse(source)
+        compile(tree, "<test>", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
+        return None
+    methods = plain_methods(tree, class_name)
+    return None if methods is None else _found(source, methods, [], votes)
+
+
 def inspect_test(source: str, class_name: str | None, votes: bool = False) -> dict[str, Any]:
     """Return {ok, why, methods, skipped, votes} for one test text; runs its module level, no method.
 
     `votes` asks how many votes each method has where its assertions vote; else there are none.
     """
-
-    def no(why: str) -> dict[str, Any]:
-        return {"ok": False, "why": why, "methods": [], "skipped": [], "votes": []}
-
     try:
         tree = ast.parse(source)
         code = compile(source, "<test>", "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
-        return no(f"does not compile ({describe(error)})")
+        return _no(f"does not compile ({describe(error)})")
     missing = _missing_import(tree)
     if missing is not None:
-        return no(f"imports {missing}, which the sandbox interpreter does not have")
+        return _no(f"imports {missing}, which the sandbox interpreter does not have")
     namespace: dict[str, Any] = {"__name__": TEST_MODULE}
     namespace.update((name, _StandIn()) for name in _unknown_names(tree))
     for name in SOLUTION_MODULES:
@@ -137,13 +147,21 @@ def inspect_test(source: str, class_name: str | None, votes: bool = False) -> di
     except Contact:
         methods = _methods_in_tree(tree, class_name)
     except BaseException as error:  # noqa: BLE001  (a test text can raise anything, SystemExit too)
-        return no(f"cannot be loaded ({describe(error)})")
+        return _no(f"cannot be loaded ({describe(error)})")
     if not (guard.unittest_intact() and guard.builtins_intact()):
-        return no("changes unittest or the builtins")
+        return _no("changes unittest or the builtins")
+    return _found(source, methods, skipped, votes)
+
+
+def _no(why: str) -> dict[str, Any]:
+    return {"ok": False, "why": why, "methods": [], "skipped": [], "votes": []}
+
+
+def _found(source: str, methods: list[str], skipped: list[str], votes: bool) -> dict[str, Any]:
     if not methods:
-        return no("has no test method")
+        return _no("has no test method")
     if len(skipped) == len(methods):
-        return no("skips all its test methods")
+        return _no("skips all its test methods")
     counts = _vote_counts(source, methods) if votes else []
     return {"ok": True, "why": "", "methods": methods, "skipped": skipped, "votes": counts}
 
