@@ -15,7 +15,8 @@ test classes each, through verl's own RewardLoopManager with two reward workers,
              last one's arrival to the last reward
 
 Nothing is cached between the parts, and starting Ray, verl and our actors is not timed: a group of
-another problem goes first.
+another problem goes first, and a part begins when the machine has come to rest (Ray goes on starting idle
+workers for a while).
 """
 
 from __future__ import annotations
@@ -46,6 +47,24 @@ from coderm_sandbox import Job, Limits, SandboxPool, Test  # noqa: E402
 TESTS = 10
 LIMIT = 1.0
 WORKERS = 2
+
+
+def busy_and_all() -> tuple[int, int]:
+    """(ticks that the cores worked, all of their ticks) since the machine started."""
+    ticks = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
+
+
+def settle(patience: float = 30.0) -> None:
+    """Return when the cores have been idle for a second, or were not for too long."""
+    until = time.monotonic() + patience
+    while time.monotonic() < until:
+        busy, every = busy_and_all()
+        time.sleep(1.0)
+        busy_now, every_now = busy_and_all()
+        if busy_now - busy < 0.1 * (every_now - every):
+            return
+    say(f"the machine did not come to rest within {patience:.0f} s: something else runs on it")
 
 
 def say(text: str) -> None:
@@ -87,6 +106,7 @@ def tests_file(problems: Sequence[Problem], questions: Mapping[str, str], path: 
 async def bare_pool(records: Sequence[GroupRecord]) -> tuple[float, int]:
     """(wall seconds, pairs) of what a step ran, in a pool alone: its distinct programs and tests."""
     async with SandboxPool(workers=WORKERS, limits=Limits(timeout=LIMIT)) as pool:
+        settle()
         began = time.perf_counter()
 
         async def group(record: GroupRecord) -> int:
@@ -124,6 +144,7 @@ class Loop:
     def step(self, rows: Sequence[Row] = ()) -> tuple[float, list[float]]:
         """(wall seconds, rewards) of the whole batch, or of these rows, at once."""
         batch = make_batch(self.tokenizer, rows or self.rows)
+        settle()
         began = time.perf_counter()
         scored = self.manager.compute_rm_score(batch)
         seconds = time.perf_counter() - began
