@@ -64,12 +64,14 @@ class PreparedRow(msgspec.Struct, frozen=True):
 
     def columns(self, split: str, index: int) -> dict[str, Any]:
         """Return the row as verl's files have it."""
+        prompt = [{"role": m.role, "content": m.content} for m in self.messages]
         return {
             "data_source": self.data_source,
-            "prompt": [{"role": m.role, "content": m.content} for m in self.messages],
+            "prompt": prompt,
             "ability": "code",
             "reward_model": {"style": "rule", "ground_truth": self.ground_truth},
-            "extra_info": {"split": split, "index": index, **self.extra},
+            # The prompt once more: verl's own reward managers hand over nothing else that has it.
+            "extra_info": {"split": split, "index": index, **self.extra, "prompt": prompt},
         }
 
 

@@ -19,10 +19,11 @@ from coderm_reward.errors import InputError, OutputError
 __all__ = ["SCHEMA", "check_outputs", "dataset_rows", "hub_rows", "read_dataset", "write_splits"]
 
 _TEXT = pa.string()
+_MESSAGES = pa.list_(pa.struct({"role": _TEXT, "content": _TEXT}))
 SCHEMA = pa.schema(
     {
         "data_source": _TEXT,
-        "prompt": pa.list_(pa.struct({"role": _TEXT, "content": _TEXT})),
+        "prompt": _MESSAGES,
         "ability": _TEXT,
         "reward_model": pa.struct({"style": _TEXT, "ground_truth": _TEXT}),
         "extra_info": pa.struct(
@@ -32,6 +33,7 @@ SCHEMA = pa.schema(
                 "task_id": _TEXT,
                 "entry_point": _TEXT,
                 "reference": _TEXT,
+                "prompt": _MESSAGES,
             }
         ),
     }

@@ -136,8 +136,8 @@ async def compute_score(
     """The reward as a plain function, for verl's own reward managers; siblings meet all the same.
 
     Those hand over no prompt, so it has to stand in `extra_info` (`prompt` or `question`), where
-    scripts/prepare_data.py does not put it. With CodeRMRewardManager verl only wants to know that there is
-    such a function, and never calls it.
+    scripts/prepare_data.py puts it. With CodeRMRewardManager verl only wants to know that there is such a
+    function, and never calls it.
 
     Raises:
         ConfigError: unknown or contradicting settings, at the first call.

@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from coderm_reward.data.prepare_files import SCHEMA
+from coderm_reward.integrations.verl_samples import sample_from_fields
+from coderm_reward.online.gathering import key_of
 from coderm_reward.online.truth import truth_suite
 from coderm_reward.types import Problem
 
@@ -69,6 +71,11 @@ def test_files_of_every_kind_become_two_splits(tmp_path: Path) -> None:
         for row in written:
             assert row["extra_info"]["split"] == name
             assert row["data_source"] in "abcd"
+            # What verl's own reward managers hand over is enough to know the prompt.
+            alone = sample_from_fields({"extra_info": row["extra_info"]}, "")
+            assert (
+                key_of(alone).prompt == key_of(sample_from_fields({"raw_prompt": row["prompt"]}, "")).prompt
+            )
             assert row["ability"] == "code"
             assert row["prompt"][0] == {"role": "system", "content": "Be brief."}
             problem = Problem("", row["prompt"][1]["content"], row["extra_info"]["entry_point"])
