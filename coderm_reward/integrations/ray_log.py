@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ _KEPT = 4096
 """Groups that wait for the log at most, while it is away."""
 _BATCH = 64
 _QUIET_SECONDS = 10.0
+_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+"""Seconds before a log that is lost is made anew, twice as many each time that it could not be had."""
 WAVE = "wave "
 """Begins the step of a rollout that came in a batch of which nobody said which step it is."""
 _HEAD = "node:__internal_head__"
@@ -38,7 +40,7 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     project: str | None = None
     experiment: str | None = None
     groups_per_step: int | None = None
-    """Training groups that make a step, where the trainer does not say which step it is."""
+    """Training groups of a step."""
 
     @property
     def name(self) -> str:
@@ -86,16 +88,24 @@ class LogHost:
         )
         self._waves = Waves(last_step(Path(settings.folder)))
         self._per_step = settings.groups_per_step
-        self._unnumbered = 0
+        self._groups: Counter[str | None] = Counter()
 
     def add(self, outcomes: list[GroupOutcome]) -> None:
-        """Take scored groups."""
+        """Take scored groups; a step that has as many as there are in one is written at once."""
         for outcome in map(self._waves.numbered, outcomes):
             self._log.add(outcome)
-            if outcome.record.step is None and not outcome.validation and not outcome.late:
-                self._unnumbered += 1
-                if self._per_step and self._unnumbered % self._per_step == 0:
-                    self._log.end_wave()
+            if self._per_step and not outcome.validation and not outcome.late:
+                self._count(outcome.record.step, self._per_step)
+
+    def _count(self, step: str | None, whole: int) -> None:
+        self._groups[step] += 1
+        if self._groups[step] == whole and step is not None:
+            self._log.write_soon()  # a training may end now, and take this process along
+        elif self._groups[step] == whole:
+            del self._groups[step]
+            self._log.end_wave()
+        while len(self._groups) > STEPS_KEPT:
+            del self._groups[next(iter(self._groups))]
 
     def flush(self) -> None:
         """Write every step that has news."""
@@ -151,6 +161,7 @@ class RemoteLog:
     async def _send(self) -> None:
         import ray
 
+        told, pause = "", _PAUSE
         while True:
             await self._news.wait()
             self._news.clear()
@@ -158,15 +169,19 @@ class RemoteLog:
                 batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
                 try:
                     await self._host().add.remote(batch)
+                    told, pause = "", _PAUSE
                 except (ray.exceptions.RayTaskError, TypeError) as error:  # the next time is no better
                     _log.error(
                         "%d groups cannot be recorded (%s)", len(batch), (str(error).splitlines() or [""])[-1]
                     )
                 except (ray.exceptions.RayError, ValueError) as error:
-                    _log.warning("the run log is made anew (%s)", (str(error).splitlines() or [""])[0])
-                    self._actor = None
+                    why = (str(error).splitlines() or [""])[0]
+                    if why != told:
+                        _log.warning("the run log is made anew (%s)", why)
+                    self._actor, told = None, why
                     self._waiting.extendleft(reversed(batch))
-                    await asyncio.sleep(1.0)
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, _LONGEST_PAUSE)
             self._idle.set()
 
     def _host(self) -> Any:

@@ -90,6 +90,10 @@ class RunLog:
         """Where the loop names no steps: what came since the last call was one, and is written."""
         self._put(self._end_wave)
 
+    def write_soon(self) -> None:
+        """Write every step that has news, as soon as what came before is in."""
+        self._put(partial(self._write_steps, everything=True))
+
     def flush(self) -> None:
         """Write every step that has news, and return when that is done."""
         done = threading.Event()
