@@ -1,13 +1,13 @@
-"""The fast way for stateless solutions, held to account: which jobs are run again, and what counts."""
+"""The fast way for stateless solutions, held to account: which tests are run again, and what counts."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from coderm_sandbox.types import Outcome, TestResult
 
-__all__ = ["disagreements", "is_audited"]
+__all__ = ["disagreements", "is_audited", "sample"]
 
 _OF_THE_MACHINE = frozenset({Outcome.UNKNOWN, Outcome.TIMEOUT})
 """Outcomes that may differ from run to run for reasons that are not the program's."""
@@ -16,6 +16,17 @@ _OF_THE_MACHINE = frozenset({Outcome.UNKNOWN, Outcome.TIMEOUT})
 def is_audited(solution: str, share: float) -> bool:
     """Whether a solution belongs to the share that is run again; the same answer for the same text."""
     return zlib.crc32(solution.encode("utf-8", "surrogatepass")) < share * (1 << 32)
+
+
+def sample(solution: str, indices: Sequence[int]) -> list[int]:
+    """Return which tests of an audited solution run again, of those (in order) that went the fast way.
+
+    The last, before which all others ran in the same process, and one more: many solutions with two tests
+    each say more about the fast way than few with all of theirs, at the same cost.
+    """
+    *others, last = indices
+    text = solution.encode("utf-8", "surrogatepass")
+    return [*([others[zlib.crc32(b"test" + text) % len(others)]] if others else []), last]
 
 
 def disagreements(fast: Mapping[int, TestResult], strict: Mapping[int, TestResult]) -> int:

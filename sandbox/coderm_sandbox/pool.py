@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from coderm_sandbox import messages
-from coderm_sandbox.audit import disagreements, is_audited
+from coderm_sandbox.audit import disagreements, is_audited, sample
 from coderm_sandbox.errors import PoolClosedError, SandboxUnavailableError, WorkerDiedError
 from coderm_sandbox.guest import wire
 from coderm_sandbox.interpreter import describe_interpreter
@@ -50,8 +50,9 @@ class SandboxPool:
         isolation: a level of coderm_sandbox.isolation.LEVELS, or auto: bubblewrap, else landlock.
         python: the interpreter that runs candidate code; None means the one running us.
         pin: keep each worker on one core of its own, where there are as many cores as workers.
-        audit_share: of the jobs that used the fast way of stateless solutions, run this share once
-            more with a process per test; a disagreement is counted, told, and decided by the second run.
+        audit_share: of the jobs that used the fast way of stateless solutions, run two tests of this share
+            once more with a process for each; a disagreement is counted, told, and has all tests of the job
+            run again so, which decides.
 
     Raises:
         SandboxUnavailableError: on entering, if no worker of that level can be started here.
@@ -190,7 +191,9 @@ class SandboxPool:
             return [messages.uniform(test, Outcome.ERROR, too_long) for test in job.tests]
         results, lost, again, fast = await self._run_tests(job, range(len(job.tests)))
         if fast and is_audited(job.solution, self._audit_share):
-            await self._audit(job, sorted(fast), results)
+            sampled = sample(job.solution, sorted(fast))
+            if await self._audit(job, sampled, results) and (rest := fast.difference(sampled)):
+                await self._audit(job, sorted(rest), results)
         unknown = [i for i, result in results.items() if messages.lacks_evidence(result)]
         starved = [i for i in unknown if i not in lost]
         if starved:
@@ -203,8 +206,11 @@ class SandboxPool:
         self.stats.unknown += sum(r.outcome is Outcome.UNKNOWN for r in results.values())
         return [dataclasses.replace(results[i], retried=i in again) for i in range(len(job.tests))]
 
-    async def _audit(self, job: Job, indices: Sequence[int], results: dict[int, TestResult]) -> None:
-        """Run tests again with a process for each; where that says something else, that is what counts."""
+    async def _audit(self, job: Job, indices: Sequence[int], results: dict[int, TestResult]) -> int:
+        """Run tests again with a process for each; where that says something else, that is what counts.
+
+        Returns how much it said otherwise.
+        """
         strict, lost, _, _ = await self._run_tests(job, indices, strict=True)
         wrong = disagreements(results, {i: strict[i] for i in indices if i not in lost})
         self.stats.audited += len(indices)
@@ -212,6 +218,7 @@ class SandboxPool:
         if wrong:
             _log.warning("the fast way gave %d other verdicts than a process per test", wrong)
             results.update((i, one) for i, one in strict.items() if one.outcome is not Outcome.UNKNOWN)
+        return wrong
 
     async def _run_tests(
         self, job: Job, indices: Sequence[int], strict: bool = False

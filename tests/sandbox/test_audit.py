@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from coderm_sandbox import Limits, Outcome, TestResult
-from coderm_sandbox.audit import disagreements, is_audited
+from coderm_sandbox.audit import disagreements, is_audited, sample
 
 P, F, E, T, U = Outcome.PASS, Outcome.FAIL, Outcome.ERROR, Outcome.TIMEOUT, Outcome.UNKNOWN
 RIGHT = "def f(x):\n    return x + 1\n"
@@ -56,6 +56,15 @@ def test_share_of_solutions() -> None:
     assert is_audited("\ud800", 1.0)
 
 
+def test_the_last_test_and_another_are_the_sample() -> None:
+    assert sample(RIGHT, [4]) == [4]
+    assert sample(RIGHT, [2, 4]) == [2, 4]
+    indices = [0, 2, 3, 5, 9]
+    samples = [sample(f"def f(x):\n    return {n}\n", indices) for n in range(200)]
+    assert {tuple(found) for found in samples} == {(i, 9) for i in indices[:-1]}
+    assert sample("\ud800", indices) == sample("\ud800", indices)
+
+
 MIXED = {
     "right": RIGHT,
     "wrong": "def f(x):\n    return x\n",
@@ -90,16 +99,16 @@ def test_an_audit_agrees(audited: Any, plain: Any, method: Callable[..., str], n
 
 
 def test_what_is_audited(audited: Any, method: Callable[..., str]) -> None:
-    """Tests that went the fast way, each once; a stateful solution never goes it."""
+    """Two of the tests that went the fast way, each once; a stateful solution never goes it."""
     stats = audited.pool.stats
     before = stats.audited
     audited.run(MIXED["stateful"], *[method(TESTS[0])] * 3)
     assert stats.audited == before
     audited.run(RIGHT, *[method(TESTS[0])] * 3)
-    assert stats.audited == before + 3
+    assert stats.audited == before + 2
     inline = method("import random\nrandom.seed(0)\n" + TESTS[0])
     audited.run(RIGHT, method(TESTS[0]), inline)
-    assert stats.audited == before + 4
+    assert stats.audited == before + 3
 
 
 def test_a_disagreement_is_counted_told_and_decided_by_the_strict_run(
@@ -128,6 +137,27 @@ def test_a_disagreement_is_counted_told_and_decided_by_the_strict_run(
     assert results[0].detail == ""
     assert (sandbox.pool.stats.audited, sandbox.pool.stats.audit_disagreements) == (2, 1)
     assert "1 other verdict" in caplog.text
+
+
+def test_a_disagreement_has_all_tests_of_the_job_run_again(
+    make_sandbox: Callable[..., Any], method: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first run is made to have seen fails only; the sample of two cannot mend all of them."""
+    sandbox = make_sandbox(audit_share=1.0)
+    run_tests = sandbox.pool._run_tests
+    passes: list[tuple[bool, int]] = []
+
+    async def misled(job: Any, indices: Any, strict: bool = False) -> Any:
+        results, lost, again, fast = await run_tests(job, indices, strict=strict)
+        passes.append((strict, len(results)))
+        return results if strict else {i: result(F) for i in results}, lost, again, fast
+
+    monkeypatch.setattr(sandbox.pool, "_run_tests", misled)
+    results = sandbox.run(RIGHT, *[method(TESTS[0])] * 4, method(TESTS[2]))
+    assert passes == [(False, 5), (True, 2), (True, 3)]
+    assert [one.outcome for one in results] == [P, P, P, P, F]
+    stats = sandbox.pool.stats
+    assert (stats.audited, stats.audit_disagreements) == (5, 4)
 
 
 def test_an_audit_that_is_lost_changes_nothing(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from coderm_sandbox import Job, Outcome, Test
+from coderm_sandbox import Job, Limits, Outcome, Test
 
 CLASS = (
     "import unittest\nclass T(unittest.TestCase):\n    def test_b(self): f(1)\n    def test_a(self): f(2)\n"
@@ -145,3 +146,12 @@ def test_methods_named_twice_run_once(sandbox: Any) -> None:
     solution = "def f(x):\n    while x == 2: pass\n"
     (result,) = sandbox.do(sandbox.pool.run(Job(solution, (Test(CLASS, methods=names),))))
     assert result.methods == {"T.test_a": Outcome.TIMEOUT, "T.test_b": Outcome.PASS}
+
+
+def test_a_text_that_took_too_long_once_is_inspected_again(make_sandbox: Callable[..., Any]) -> None:
+    """It may have been the machine: this one is busy until a moment that its second inspection meets."""
+    sandbox = make_sandbox(limits=Limits(timeout=0.5))
+    until = time.time() + 0.8
+    (found,) = sandbox.inspect(f"import time\nwhile time.time() < {until}: pass\n{CLASS}")
+    assert found.valid
+    assert time.time() >= until

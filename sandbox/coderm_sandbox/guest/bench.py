@@ -70,7 +70,9 @@ class Bench:
             Channel(socket.socket(fileno=descriptor)), self._reports, self._limits, self._tidied
         )
         # A text can bring down whoever parses it: then it is read no more, and does without the fast way.
-        if not self._judge.load(stateless or (solution is not None and _is_stateless(solution))):
+        stateless = stateless or (solution is not None and _is_stateless(solution))
+        forked = not stateless or not all(test.reading.traceless for test in self._tests)
+        if not self._judge.load(stateless, forked):
             self._judge.report_failure()
 
     def _tidied(self) -> bool:

@@ -40,7 +40,7 @@ class JobRun:
         self._limits = request["limits"]
         self._doubted = -1
         self._ledger = Ledger(tests, self._inspecting, self._soft, self._limits["hang_limit"], send)
-        self.readable = len(request.get("solution", "")) <= _READ_CHARACTERS
+        self.readable = not self._strict and len(request.get("solution", "")) <= _READ_CHARACTERS
         """Whether the judge may parse the solution, to see if it is stateless."""
         self.may_be_hosted = not self._strict
         """Whether the player may be one that serves others after this solution, if it is harmless."""

@@ -118,8 +118,9 @@ class Judge:
 
     # Life of a job
 
-    def load(self, stateless: bool) -> bool:
-        """Wait until the solution is loaded, and report how that went."""
+    def load(self, stateless: bool, forked: bool) -> bool:
+        """Wait until the solution is loaded, and report how that went; `forked` if any test may need a
+        fork of it, for which it has to let itself be looked at."""
         try:
             self._peer.expect("ready")
             self._reports.tell({"k": "ready", "stateless": stateless})
@@ -129,7 +130,7 @@ class Judge:
                 raise WireError("sent a malformed message")
             if self._over_limit():
                 outcome, detail = "output", "printed more than the output limit"
-            if outcome == "ok" and not stateless:
+            if outcome == "ok" and forked:
                 self._peer.channel.send(["look"])
                 self._peer.expect("seen")
         except BaseException as error:  # noqa: BLE001  (whatever it is, the player brought it about)
