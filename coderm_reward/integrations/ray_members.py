@@ -7,32 +7,32 @@ import dataclasses
 import functools
 import logging
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coderm_reward.config import SandboxConfig
 from coderm_reward.integrations.ray_dispatch import Dispatcher
 from coderm_reward.integrations.ray_link import Link, in_one_line
 from coderm_reward.integrations.ray_nodes import (
+    Circumstances,
     Node,
     NodeFacts,
     Share,
     alive_nodes,
+    common_circumstances,
     free_cpus,
     node_actor,
     share_of,
 )
 from coderm_sandbox import PoolStats, SandboxError, SandboxUnavailableError
-from coderm_sandbox.isolation import LEVELS
 
-__all__ = ["Members", "common_circumstances"]
-
-Circumstances = tuple[str, str, str]
+__all__ = ["Members"]
 
 _PLACE_SECONDS = 30.0
 """An actor that has not begun by then is taken for one that waits for CPUs which somebody else got."""
 _START_SECONDS = 60.0
+_ENDING_PAUSES = (0.2, 1.0, 3.0)
+"""Seconds before a pool is looked for again that ended as it was to be started."""
 _SILENCE_SECONDS = 60.0
 """A node that says nothing for so long is taken for lost."""
 _PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
@@ -197,23 +197,28 @@ class Members:
             self._tell(node, link.facts)
         return link
 
-    async def _start(self, node: Node, share: Share, seconds: float) -> Link | None:
+    async def _start(
+        self, node: Node, share: Share, seconds: float, pauses: Sequence[float] = _ENDING_PAUSES
+    ) -> Link | None:
         """The running pool, or None if it takes longer."""
-        from ray.exceptions import RayError
+        from ray.exceptions import RayActorError, RayError
 
         try:
             actor = await asyncio.to_thread(node_actor, node, self._config, share, self._client)
             if self._actors.get(node.id) != actor:  # Ray ends an actor with the first handle of its creator
                 self._actors[node.id] = actor
             facts = await asyncio.wait_for(_awaited(actor.start.remote(self._client)), seconds)
+            return Link(actor, node, facts, self._client, self._dispatcher)
         except asyncio.TimeoutError:
             _kill(actor)
             return None
         except (RayError, ValueError) as error:  # Ray says ValueError of names
             if isinstance(getattr(error, "cause", None), SandboxError):
                 _kill(actor)  # it runs, but nothing can run in it
-            raise SandboxUnavailableError(in_one_line(error)) from error
-        return Link(actor, node, facts, self._client, self._dispatcher)
+            if not (pauses and isinstance(error, RayActorError)):
+                raise SandboxUnavailableError(in_one_line(error)) from error
+        await asyncio.sleep(pauses[0])  # it was another client's, who has ended just now
+        return await self._start(node, share, seconds, pauses[1:])
 
     def _tell(self, node: Node, facts: NodeFacts) -> None:
         asked = self._config.workers
@@ -272,20 +277,6 @@ class Members:
 
     def _checked(self, link: Link, _: object) -> None:
         del self._checks[link]
-
-
-def common_circumstances(nodes: Iterable[NodeFacts]) -> Circumstances:
-    """Return what most workers have; of two that as many have, the stronger isolation."""
-    workers: Counter[Circumstances] = Counter()
-    for facts in nodes:
-        workers[facts.circumstances] += facts.workers
-    strength = {level: rank for rank, level in enumerate(LEVELS)}
-
-    def rank(circumstances: Circumstances) -> tuple[int, int, Circumstances]:
-        level = circumstances[0].split(" ", 1)[0]
-        return -workers[circumstances], strength.get(level, len(LEVELS)), circumstances
-
-    return min(workers, key=rank)
 
 
 def _joined(task: asyncio.Task[Link]) -> bool:

@@ -13,6 +13,8 @@ import pickle
 import sys
 import time
 import uuid
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,15 +29,20 @@ from coderm_sandbox.interpreter import describe_interpreter
 from coderm_sandbox.isolation import LEVELS
 
 __all__ = [
+    "Circumstances",
     "Node",
     "NodeFacts",
     "SandboxNode",
     "Share",
     "alive_nodes",
+    "common_circumstances",
     "free_cpus",
     "node_actor",
     "share_of",
 ]
+
+Circumstances = tuple[str, str, str]
+"""Isolation, interpreter and sandbox of a node's pool."""
 
 _ABSENT_SECONDS = 120.0
 """A client that was not heard of for so long is gone, and its jobs with it."""
@@ -80,13 +87,27 @@ class NodeFacts:
     sandbox: str = SANDBOX_VERSION
 
     @property
-    def circumstances(self) -> tuple[str, str, str]:
-        """Equal on two nodes if a verdict of one is a verdict of the other: isolation, interpreter, sandbox.
+    def circumstances(self) -> Circumstances:
+        """Equal on two nodes if a verdict of one is a verdict of the other.
 
         Where bwrap lies, and who started it, makes no difference (coderm_sandbox.conformance).
         """
         level = self.description.split(" ", 1)[0]
         return level if level == LEVELS[0] else self.description, self.python, self.sandbox
+
+
+def common_circumstances(nodes: Iterable[NodeFacts]) -> Circumstances:
+    """Return what most workers have; of two that as many have, the stronger isolation."""
+    workers: Counter[Circumstances] = Counter()
+    for facts in nodes:
+        workers[facts.circumstances] += facts.workers
+    strength = {level: rank for rank, level in enumerate(LEVELS)}
+
+    def rank(circumstances: Circumstances) -> tuple[int, int, Circumstances]:
+        level = circumstances[0].split(" ", 1)[0]
+        return -workers[circumstances], strength.get(level, len(LEVELS)), circumstances
+
+    return min(workers, key=rank)
 
 
 class SandboxNode:

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from coderm_reward.config import SandboxConfig
 from coderm_reward.integrations.ray_desk import Failure, Inspect
-from coderm_reward.integrations.ray_members import common_circumstances
-from coderm_reward.integrations.ray_nodes import NodeFacts, SandboxNode, Share, share_of
+from coderm_reward.integrations.ray_nodes import NodeFacts, SandboxNode, Share, common_circumstances, share_of
 from coderm_sandbox import Job, Outcome, Test
 
 

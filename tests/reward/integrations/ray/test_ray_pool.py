@@ -389,3 +389,21 @@ def test_without_ray_the_error_says_what_to_do(cluster: Any, monkeypatch: pytest
                 pass
 
     in_time(run())
+
+
+def test_a_pool_opens_while_the_owner_of_the_nodes_dies(cluster: Any) -> None:
+    class Owner:
+        async def open(self) -> int:
+            self.pool = RayPool(SandboxConfig(), refresh=0.2)
+            await self.pool.__aenter__()
+            return self.pool.size
+
+    async def run(owner: Any) -> list[Outcome]:
+        ray.kill(owner)
+        async with started() as pool:
+            return [result.outcome for result in await pool.run(job(2))]
+
+    for _ in range(3):
+        owner = ray.remote(Owner).options(num_cpus=0).remote()
+        assert ray.get(owner.open.remote(), timeout=SECONDS) > 0
+        assert in_time(run(owner)) == [Outcome.PASS]

@@ -128,6 +128,10 @@ def make_worker(cluster: Any, tokenizer_folder: Path, tmp_path: Path) -> Iterato
     yield make
     for worker in made:
         ray.kill(worker)
+    until = time.monotonic() + 60
+    while left := [*ours_by_name("groups"), *ours_by_name("sandbox"), *ours_by_name("log")]:
+        assert time.monotonic() < until, f"these outlive their owner: {left}"
+        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
