@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter, deque
 from pathlib import Path
@@ -99,11 +100,11 @@ class LogHost:
 
     def _count(self, step: str | None, whole: int) -> None:
         self._groups[step] += 1
-        if self._groups[step] == whole and step is not None:
-            self._log.write_soon()  # a training may end now, and take this process along
-        elif self._groups[step] == whole:
+        if self._groups[step] == whole and step is None:
             del self._groups[step]
             self._log.end_wave()
+        elif self._groups[step] == whole and step is not None and step.isdecimal():
+            self._log.end_step(int(step))  # a training may end now, and take this process along
         while len(self._groups) > STEPS_KEPT:
             del self._groups[next(iter(self._groups))]
 
@@ -126,6 +127,7 @@ class RemoteLog:
         self._news = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._leaving = asyncio.Event()
         self._actor: Any = None
         self._task: asyncio.Task[None] | None = None
 
@@ -153,6 +155,7 @@ class RemoteLog:
 
     async def drain(self, timeout: float = 10.0) -> None:
         """Return when the log has everything, or has not had it for so many seconds."""
+        self._leaving.set()
         try:
             await asyncio.wait_for(self._idle.wait(), timeout)
         except asyncio.TimeoutError:
@@ -180,7 +183,9 @@ class RemoteLog:
                         _log.warning("the run log is made anew (%s)", why)
                     self._actor, told = None, why
                     self._waiting.extendleft(reversed(batch))
-                    await asyncio.sleep(pause)
+                    await asyncio.sleep(_PAUSE)
+                    with contextlib.suppress(asyncio.TimeoutError):  # nothing to save up for by then
+                        await asyncio.wait_for(self._leaving.wait(), pause - _PAUSE)
                     pause = min(2 * pause, _LONGEST_PAUSE)
             self._idle.set()
 

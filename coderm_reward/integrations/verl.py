@@ -158,7 +158,8 @@ def compute_score_sync(
     """The score alone and at once, for verl's offline evaluation (`verl.trainer.main_eval`).
 
     That hands over neither prompt nor siblings, but the ground truth: where it is executable tests, the score
-    is whether the response passes them. With a prompt in `extra_info` it is the reward.
+    is whether the response passes them. With a prompt in `extra_info` and settings that name tests, or who
+    writes them, it is the reward.
 
     Raises:
         CodermError: there is neither; unknown settings; no sandbox.

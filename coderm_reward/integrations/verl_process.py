@@ -15,6 +15,7 @@ from coderm_reward.config import RewardConfig
 from coderm_reward.errors import InputError
 from coderm_reward.execution import make_executor, make_pool, started
 from coderm_reward.generation.loop_thread import LoopThread
+from coderm_reward.generation.sources import asks_somebody
 from coderm_reward.group_run import problem_and_solutions
 from coderm_reward.integrations.ray_group_host import GroupSettings
 from coderm_reward.integrations.ray_groups import RayScorer
@@ -87,16 +88,22 @@ class OfflineProcess:
         config = settings_from_kwargs(settings)
         sandbox = msgspec.structs.replace(config.sandbox, workers=config.sandbox.workers or 1)
         self._config = msgspec.structs.replace(config, sandbox=sandbox)
+        generation = config.generation
+        self._has_tests = config.training.tests is not None or generation.store != "memory"
+        self._has_tests = self._has_tests or asks_somebody(generation)
         self._judging: _JudgeThread | None = None
         self._scoring: ScorerThread | None = None
         self._lock = threading.Lock()
 
     def score(self, response: str, ground_truth: Any, extra_info: Mapping[str, Any] | None) -> float:
-        """Return the reward where `extra_info` has a prompt, else whether the ground truth's tests pass.
+        """Return the reward where `extra_info` has a prompt and the settings say where tests come from, else
+        whether the ground truth's tests pass.
 
         Raises:
-            InputError: there is no prompt, and nothing in the ground truth can be run.
+            InputError: there is no reward, and nothing in the ground truth can be run.
         """
+        if not self._has_tests:
+            return self._truth(response, ground_truth)
         fields = {"extra_info": extra_info or {}, "reward_model": {"ground_truth": ground_truth}}
         try:
             sample = sample_from_fields(fields, response)

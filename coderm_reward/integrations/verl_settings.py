@@ -95,9 +95,16 @@ def group_settings(config: Any, router: str | None) -> GroupSettings:
             run=experiment,
             project=project,
             experiment=experiment,
-            groups_per_step=_get(config, "data", "train_batch_size"),
+            groups_per_step=_groups_per_step(config),
         ),
     )
+
+
+def _groups_per_step(config: Any) -> int | None:
+    """The training groups of a step; None where a trainer draws more than it keeps, as DAPO's does."""
+    batch, drawn = (_get(config, "data", f"{kind}_batch_size") for kind in ("train", "gen"))
+    filtered = _get(config, "algorithm", "filter_groups", "enable")
+    return int(batch) if batch and not filtered and drawn in (None, batch) else None
 
 
 def is_batched(config: Any) -> bool:

@@ -90,9 +90,9 @@ class RunLog:
         """Where the loop names no steps: what came since the last call was one, and is written."""
         self._put(self._end_wave)
 
-    def write_soon(self) -> None:
-        """Write every step that has news, as soon as what came before is in."""
-        self._put(partial(self._write_steps, everything=True))
+    def end_step(self, step: int) -> None:
+        """All groups of a step were added: it is written."""
+        self._put(partial(self._write_steps, everything=False, whole=step))
 
     def flush(self) -> None:
         """Write every step that has news, and return when that is done."""
@@ -181,8 +181,8 @@ class RunLog:
         self._book.end_wave()
         self._write_steps(everything=True)
 
-    def _write_steps(self, everything: bool) -> None:
-        for step, groups in self._book.due(everything).items():
+    def _write_steps(self, everything: bool, whole: int | None = None) -> None:
+        for step, groups in self._book.due(everything, whole).items():
             self._write_step(step, groups)
 
     def _write_step(self, step: int, groups: Sequence[GroupFigures]) -> None:

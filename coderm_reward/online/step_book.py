@@ -40,12 +40,14 @@ class StepBook:
         self._finished += self._training
         self._training = False
 
-    def due(self, everything: bool = False) -> dict[int, list[GroupFigures]]:
+    def due(self, everything: bool = False, whole: int | None = None) -> dict[int, list[GroupFigures]]:
         """Return the groups of the steps that have news and are over, or of all that have news.
 
-        A step is over when a later one has begun; news of a step that is over are due at once.
+        A step is over when a later one has begun, or when it is said to be whole; news of a step that is
+        over are due at once.
         """
-        numbers = sorted(number for number in self._due if everything or number < self._newest)
+        over = (number for number in self._due if everything or number < self._newest or number == whole)
+        numbers = sorted(over)
         self._due.difference_update(numbers)
         found = {number: list(self._steps[number]) for number in numbers}
         for number in sorted(self._steps)[:-STEPS_KEPT]:

@@ -112,6 +112,8 @@ def test_a_plain_text_is_read() -> None:
         BASE.replace("unittest.TestCase", "TestCase"),
         BASE.replace("unittest.TestCase", "unittest.TestCase()"),
         BASE + "import no_such_module\n",
+        BASE + "import test_solution\n",
+        BASE + "from test_solution import TestOther\n",
         BASE + "        import no_such_module\n",
         BASE + "from math import no_such_name\n",
         BASE + "from math import *\n",
@@ -198,7 +200,7 @@ def test_a_class_is_inspected_by_itself(sandbox: Sandbox) -> None:
     assert sandbox.do(inspected(sandbox.pool, *both)) == [["TestMore.test_floats"]] * 2
 
 
-def test_a_text_that_brings_down_its_reader_is_invalid_alone(sandbox: Sandbox) -> None:
+def test_a_text_that_cannot_be_read_is_invalid_alone(sandbox: Sandbox) -> None:
     deep = "import unittest\nx = " + "-" * 50_000 + "1\n"
     found = sandbox.inspect(BASE, deep, BASE)
     assert [one.valid for one in found] == [True, False, True]

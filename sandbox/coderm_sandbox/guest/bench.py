@@ -100,6 +100,7 @@ class Bench:
         os._exit(0)
 
     def _inspect(self, *test: Any) -> None:
+        allow_cpu(self._limits, 1)  # what this process had for the last job may be used up
         found = inspect_plain_test(*test)
         if found is None:
             self._in_a_fork(partial(self._inspect_by_running, *test))

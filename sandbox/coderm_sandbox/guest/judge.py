@@ -172,7 +172,7 @@ class Judge:
         self._owner.reset()
         self._peer.reset()
         sys.stdin = self._stdin_before
-        for name in SOLUTION_MODULES:
+        for name in (*SOLUTION_MODULES, runner.TEST_MODULE):
             sys.modules.pop(name, None)
 
     def report_failure(self) -> None:

@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from .reading import is_main_guard
+from .runner import TEST_MODULE
 from .solution import SOLUTION_MODULES
 
 __all__ = ["plain_methods"]
@@ -110,15 +111,19 @@ class _Reader:
 
 
 def _check_import(node: ast.Import | ast.ImportFrom) -> None:
-    """Raises _NotPlainError unless the import brings what is there already, or a name of the solution."""
+    """Raises _NotPlainError unless the import brings what is there already, or a name of the solution.
+
+    An earlier test's module may be there too, but not for this one.
+    """
     if isinstance(node, ast.Import):
-        here = all(name in SOLUTION_MODULES or sys.modules.get(name) for name in (a.name for a in node.names))
+        names = [alias.name for alias in node.names]
+        here = all(n in SOLUTION_MODULES or (n != TEST_MODULE and sys.modules.get(n)) for n in names)
     elif node.level or node.module is None:
         here = False
     elif node.module in SOLUTION_MODULES:
         here = not any(_is_dunder(alias.name) for alias in node.names)
     else:
-        module = sys.modules.get(node.module)
+        module = None if node.module == TEST_MODULE else sys.modules.get(node.module)
         here = module is not None and all(alias.name in vars(module) for alias in node.names)
     if not here:
         raise _NotPlainError

@@ -73,7 +73,10 @@ class LocalCluster:
         """What its processes wrote last, and which named actors there are."""
         import ray
 
-        parts = [f"named actors: {ray.util.list_named_actors(all_namespaces=True)}"]
+        try:
+            parts = [f"named actors: {ray.util.list_named_actors(all_namespaces=True)}"]
+        except (ray.exceptions.RayError, OSError, RuntimeError) as error:  # the cluster may be what failed
+            parts = [f"named actors: {error!r}"]
         for path in sorted(self._folder.glob("ray/session_latest/logs/worker-*.err")):
             lines = path.read_text(errors="replace").splitlines()
             parts += [f"{path.name}:", *lines[-_LINES_SAID:]] if lines else []

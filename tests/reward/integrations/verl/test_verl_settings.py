@@ -119,6 +119,20 @@ def test_the_router_is_the_server_and_its_model_the_one_it_serves() -> None:
     assert streamed.columns == ()  # verl hands them over
 
 
+@pytest.mark.parametrize(
+    ("drawn", "filtered", "expected"),
+    [(None, False, 64), (64, False, 64), (96, False, None), (None, True, None)],
+)
+def test_groups_of_a_step_are_known_where_none_is_dropped(
+    drawn: int | None, filtered: bool, expected: int | None
+) -> None:
+    data = {"train_files": "a.parquet", "val_files": [], "train_batch_size": 64, "gen_batch_size": drawn}
+    algorithm = {"filter_groups": {"enable": filtered}}
+    found = group_settings(configuration({"tests": "t.jsonl"}, data=data, algorithm=algorithm), None)
+    assert found.log is not None
+    assert found.log.groups_per_step == expected
+
+
 def test_actors_have_one_name_wherever_a_worker_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,5 +148,8 @@ def test_the_offline_function_judges_by_the_ground_truth() -> None:
     assert compute_score_sync("mbpp", right, truth) == 1.0
     assert compute_score_sync("mbpp", wrong, truth) == 0.0
     assert compute_score_sync("mbpp", "I do not know.", truth) == 0.0
+    # A prompt alone brings no tests: nobody is named who has or writes any.
+    prompt = {"prompt": [{"role": "user", "content": "Write `add(a, b)`."}]}
+    assert compute_score_sync("mbpp", right, truth, prompt) == 1.0
     with pytest.raises(InputError, match="neither a prompt"):
         compute_score_sync("gsm8k", right, "42")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from pathlib import Path
 
@@ -56,4 +57,18 @@ def test_a_step_that_is_whole_is_written_at_once(
         while step not in steps() and time.monotonic() < until:
             time.sleep(0.01)
         assert steps() == list(range(1, step + 1))
+    host._log.close()
+
+
+def test_a_step_that_has_begun_is_not_written_with_a_whole_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_log, "_QUIET_SECONDS", 10_000.0)
+    host = LogHost(LogSettings(folder=str(tmp_path), groups_per_step=2))
+    host.add([outcome("1"), outcome("2"), outcome("1"), *[outcome("no number")] * 2])
+    done = threading.Event()
+    host._log._put(done.set)
+    assert done.wait(20)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert {line["step"] for line in lines} == {1}
     host._log.close()
