@@ -44,7 +44,7 @@ class Bench:
         """Follow orders until nobody is left to give them."""
         while (order := wire.recv_frame(self._orders)) is not None:
             if order["op"] == "job":
-                self._take_on(order["tests"], order["solution"], order["stateless"])
+                self._take_on(order["tests"], order["solution"], order["stateless"], order["forked"])
             elif order["op"] == "rest":
                 self._let_go()
             elif order["op"] == "inspect":
@@ -60,8 +60,11 @@ class Bench:
             self._judge.close()
             self._judge = None
 
-    def _take_on(self, tests: list[dict[str, Any]], solution: str | None, stateless: bool) -> None:
-        """Begin a job; `solution` is its text if it is to be read, to see whether it is stateless."""
+    def _take_on(
+        self, tests: list[dict[str, Any]], solution: str | None, stateless: bool, forked: bool
+    ) -> None:
+        """Begin a job; `solution` is its text if it is to be read, to see whether it is stateless. `forked`:
+        a test needs a process of its own even then."""
         _, (descriptor,), _, _ = socket.recv_fds(self._orders, 1, 1)
         self._let_go()
         self._tests = [self._test(test) for test in tests]
@@ -71,8 +74,7 @@ class Bench:
         )
         # A text can bring down whoever parses it: then it is read no more, and does without the fast way.
         stateless = stateless or (solution is not None and _is_stateless(solution))
-        forked = not stateless or not all(test.reading.traceless for test in self._tests)
-        if not self._judge.load(stateless, forked):
+        if not self._judge.load(stateless, forked or not stateless):
             self._judge.report_failure()
 
     def _tidied(self) -> bool:

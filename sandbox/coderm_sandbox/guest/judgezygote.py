@@ -81,6 +81,7 @@ class _Bench:
                 "op": "job",
                 "solution": solution,
                 "stateless": stateless,
+                "forked": not all(test.reading.traceless for test in tests),
                 "tests": [
                     {
                         **{"s": test.source, "c": test.class_name, "m": test.methods, "v": test.soft},
@@ -137,7 +138,7 @@ class JudgeZygote:
             if not clean:
                 return
 
-    def _test(self, test: dict[str, Any]) -> JudgedTest:
+    def _test(self, test: dict[str, Any], solution: str) -> JudgedTest:
         judged = JudgedTest(test["s"], test["c"], test["m"], soft=test["v"])
         if len(judged.source) > REMEMBERED_CHARACTERS:
             return judged
@@ -147,7 +148,7 @@ class JudgeZygote:
         self._known[judged.text] = known
         while len(self._known) > REMEMBERED:
             del self._known[next(iter(self._known))]
-        return judged._replace(reading=known)
+        return judged._replace(reading=known.for_solution(solution))
 
     def _send(self, message: dict[str, Any]) -> None:
         if "alive" in message:
@@ -169,7 +170,7 @@ class JudgeZygote:
         if inspecting:
             tests = [JudgedTest(t["s"], t["c"], [], soft=t["v"]) for t in request["tests"]]
         else:
-            tests = [self._test(test) for test in request["tests"]]
+            tests = [self._test(test, request["solution"]) for test in request["tests"]]
         softly = SoftRun(tests, self._send)
         run = JobRun(request, tests, softly.take)
         clean = self._drive(run, request, tests)

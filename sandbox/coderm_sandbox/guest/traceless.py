@@ -16,7 +16,7 @@ from typing import Any
 from .known import HIDDEN_ATTRIBUTES, METHODS, REFUSED_BUILTINS, SOLUTIONS, STARS, TEST_MEMBERS
 from .reading import Reading, Scope, Use
 
-__all__ = ["test_is_traceless"]
+__all__ = ["read_traces", "test_is_traceless"]
 
 _REFUSED = REFUSED_BUILTINS - {"getattr", "id", "memoryview"}
 _DUNDERS = METHODS | {"__name__", "__doc__", "__class__", "__qualname__", "__module__", "__annotations__"}
@@ -35,17 +35,32 @@ _BUILTINS = frozenset(vars(builtins))
 _LOUD_IMPORTS = {"this", "antigravity", "idlelib", "turtle", "__hello__", "__phello__"}
 
 
+Handed = tuple[tuple[str, ...], ...]
+"""Calls that hand the solution something of its own, each as names without which there is no call."""
+
+
 def test_is_traceless(tree: ast.Module) -> bool:
     """Whether running the text and its test classes leaves the interpreter as it was. Never raises."""
+    return read_traces(tree) == (True, ())
+
+
+def read_traces(tree: ast.Module) -> tuple[bool, Handed]:
+    """Return whether the text leaves no trace if the solution lacks a name of each of these calls.
+
+    Never raises.
+    """
     try:
-        return next(_Test(tree).traces(), None) is None
+        test = _Test(tree)
+        clean = next(test.traces(), None) is None
     except RecursionError:
-        return False
+        return False, ()
+    return clean, tuple(dict.fromkeys(test.handed)) if clean else ()
 
 
 class _Test:
     def __init__(self, tree: ast.Module) -> None:
         self.reading = Reading(tree)
+        self.handed: list[tuple[str, ...]] = []
 
     def traces(self) -> Iterator[str]:
         reading = self.reading
@@ -87,6 +102,9 @@ class _Test:
             return ""
         given = [*node.args, *(keyword.value for keyword in node.keywords)]
         names = [arg.id for arg in given if isinstance(arg, ast.Name) and self._is_foreign(arg.id, scope)]
+        if names and all(self.reading.owner(one, scope) is None for one in (name, *names)):
+            self.handed.append((name, *names))
+            return ""
         return f"hands {names[0]} back to the solution" if names else ""
 
     def _imported(self, use: Use, module: str, member: str) -> str:
