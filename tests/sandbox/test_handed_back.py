@@ -1,4 +1,4 @@
-"""A test that would hand the solution a function of its own leaves no trace where a name of the call is missing."""
+"""A test that would hand the solution a function of its own, and a solution that lacks a name of the call."""
 
 from __future__ import annotations
 
