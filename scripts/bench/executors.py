@@ -96,6 +96,7 @@ async def _run_pool(problems: Sequence[Problem], workers: int, limit: float) -> 
         ready = time.perf_counter() - began
         tests = await prepare(pool, problems)
         prepared = time.perf_counter() - began - ready
+        without_numpy = resident(pool.worker_pids())
         numpy = any("numpy" in solution for problem in problems for solution in problem.solutions)
         numpy_ready = await _warm(pool, workers) if numpy else 0.0
         jobs = [Job(text, own) for p, own in zip(problems, tests, strict=True) for text in p.solutions]
@@ -124,6 +125,7 @@ async def _run_pool(problems: Sequence[Problem], workers: int, limit: float) -> 
             seconds=seconds,
             facts={
                 "rss_mb": rss / workers / 2**20,
+                "rss_without_numpy_mb": without_numpy / workers / 2**20,
                 "ready_s": ready,
                 "numpy_ready_s": numpy_ready,
                 "prepare_s": prepared,

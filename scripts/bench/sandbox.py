@@ -96,14 +96,15 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     report("Without endless loops", runs, wrong)
     result = {"pairs": len(truth), "pass_share": round(share, 3), **summary(runs, wrong)}
     facts_of_pool = [run.facts for run in runs["pool"]]
-    for key in ("rss_mb", "ready_s", "numpy_ready_s", "prepare_s"):
+    for key in ("rss_mb", "rss_without_numpy_mb", "ready_s", "numpy_ready_s", "prepare_s"):
         result[key] = round(statistics.median(one[key] for one in facts_of_pool), 3)
     result |= {key: facts_of_pool[-1][key] for key in ("judge", "isolation")}
     result["workers_replaced"] = sum(one["workers_replaced"] for one in facts_of_pool)
     print(
         f"pool: ready in {spread([one['ready_s'] for one in facts_of_pool], 3)} s, "
         f"for numpy in {result['numpy_ready_s']:.3f} s, "
-        f"{result['rss_mb']:.1f} MiB resident per worker, tests inspected in {result['prepare_s']:.2f} s, "
+        f"{result['rss_without_numpy_mb']:.1f} MiB resident per worker, {result['rss_mb']:.1f} with the "
+        f"zygotes for numpy, tests inspected in {result['prepare_s']:.2f} s, "
         f"judge {result['judge']}, {result['isolation']}"
     )
     if chosen.loops:

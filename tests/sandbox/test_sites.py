@@ -141,7 +141,8 @@ def test_a_reading_survives_the_way_to_another_process() -> None:
         "class T:\n    def test(self):\n        assert f([1])\n        assert f(2)\n", soft=True
     )
     assert reading is not None
-    assert TextReading.unpacked(reading.packed()) == reading
+    # All but what depends on the solution, which the process that judges need not know.
+    assert TextReading.unpacked(reading.packed()) == reading._replace(traceless=False)
 
 
 def test_no_text_is_rewritten_unless_asked() -> None:
