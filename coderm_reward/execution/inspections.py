@@ -54,7 +54,7 @@ class Inspections:
             asking = asyncio.create_task(self._ask(fresh))
             self._asked.update((test.id, asking) for test in fresh)
             asking.add_done_callback(lambda done: self._answered(fresh, done))
-        for asked in {id(task): task for task in map(self._asked.__getitem__, missing)}.values():
+        for asked in {self._asked[id_] for id_ in missing}:
             found.update(await asyncio.shield(asked))  # others wait for it too
         return [found[test.id] for test in tests]
 

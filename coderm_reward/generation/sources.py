@@ -14,7 +14,7 @@ from coderm_reward.generation.openai_backend import OpenAIBackend
 from coderm_reward.generation.store import SuiteStore
 from coderm_reward.generation.store_file import MEMORY
 
-__all__ = ["asks_somebody", "check_source", "make_backend", "model_generator"]
+__all__ = ["asks_somebody", "check_source", "has_source", "make_backend", "model_generator"]
 
 
 def asks_somebody(config: GenerationConfig) -> bool:
@@ -22,11 +22,16 @@ def asks_somebody(config: GenerationConfig) -> bool:
     return config.base_url is not None or config.engine is not None
 
 
+def has_source(config: GenerationConfig) -> bool:
+    """Whether anybody writes tests, or a store has them."""
+    return asks_somebody(config) or config.store != "memory"
+
+
 def check_source(config: GenerationConfig) -> None:
     """Raise ConfigError where the settings name nobody who has tests or writes them, or two who write."""
     if config.base_url is not None and config.engine is not None:
         raise ConfigError("--base-url names a server and --engine an engine in this process; give one.")
-    if not asks_somebody(config) and config.store == "memory":
+    if not has_source(config):
         raise ConfigError(
             "There is nobody to write unit tests; name a server with --base-url (setting base_url), an "
             "engine with --engine vllm, or a --store that has them."

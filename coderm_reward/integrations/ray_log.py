@@ -100,11 +100,12 @@ class LogHost:
 
     def _count(self, step: str | None, whole: int) -> None:
         self._groups[step] += 1
-        if self._groups[step] == whole and step is None:
-            del self._groups[step]
-            self._log.end_wave()
-        elif self._groups[step] == whole and step is not None and step.isdecimal():
-            self._log.end_step(int(step))  # a training may end now, and take this process along
+        if self._groups[step] == whole:
+            if step is None:
+                del self._groups[step]
+                self._log.end_wave()
+            elif step.isdecimal():
+                self._log.end_step(int(step))  # a training may end now, and take this process along
         while len(self._groups) > STEPS_KEPT:
             del self._groups[next(iter(self._groups))]
 

@@ -15,7 +15,7 @@ from coderm_reward.config import RewardConfig
 from coderm_reward.errors import InputError
 from coderm_reward.execution import make_executor, make_pool, started
 from coderm_reward.generation.loop_thread import LoopThread
-from coderm_reward.generation.sources import asks_somebody
+from coderm_reward.generation.sources import has_source
 from coderm_reward.group_run import problem_and_solutions
 from coderm_reward.integrations.ray_group_host import GroupSettings
 from coderm_reward.integrations.ray_groups import RayScorer
@@ -88,9 +88,7 @@ class OfflineProcess:
         config = settings_from_kwargs(settings)
         sandbox = msgspec.structs.replace(config.sandbox, workers=config.sandbox.workers or 1)
         self._config = msgspec.structs.replace(config, sandbox=sandbox)
-        generation = config.generation
-        self._has_tests = config.training.tests is not None or generation.store != "memory"
-        self._has_tests = self._has_tests or asks_somebody(generation)
+        self._has_tests = config.training.tests is not None or has_source(config.generation)
         self._judging: _JudgeThread | None = None
         self._scoring: ScorerThread | None = None
         self._lock = threading.Lock()

@@ -15,7 +15,7 @@ from coderm_reward.errors import ConfigError, GenerationError
 from coderm_reward.execution import Pool, importable_modules, make_executor, make_pool, open_cache, started
 from coderm_reward.generation.completions import CompletionBackend
 from coderm_reward.generation.recorded import RecordedGenerator
-from coderm_reward.generation.sources import asks_somebody, check_source, model_generator
+from coderm_reward.generation.sources import check_source, has_source, model_generator
 from coderm_reward.online.online_scorer import OnlineScorer
 from coderm_reward.online.sample import GroupSink, TruthSource
 from coderm_reward.online.truth import TruthJudge
@@ -79,7 +79,7 @@ def check_settings(config: RewardConfig) -> None:
     generation, budget = config.generation, config.budget
     if config.training.tests is None:
         check_source(generation)
-    elif asks_somebody(generation) or generation.store != "memory":
+    elif has_source(generation):
         raise ConfigError(
             f"The setting training.tests names recorded tests ({config.training.tests}), and base_url, "
             "engine or store names others; give one of them."

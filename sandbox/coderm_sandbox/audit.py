@@ -15,7 +15,7 @@ _OF_THE_MACHINE = frozenset({Outcome.UNKNOWN, Outcome.TIMEOUT})
 
 def is_audited(solution: str, share: float) -> bool:
     """Whether a solution belongs to the share that is run again; the same answer for the same text."""
-    return zlib.crc32(solution.encode("utf-8", "surrogatepass")) < share * (1 << 32)
+    return _number(solution) < share * (1 << 32)
 
 
 def sample(solution: str, indices: Sequence[int]) -> list[int]:
@@ -25,8 +25,8 @@ def sample(solution: str, indices: Sequence[int]) -> list[int]:
     each say more about the fast way than few with all of theirs, at the same cost.
     """
     *others, last = indices
-    text = solution.encode("utf-8", "surrogatepass")
-    return [*([others[zlib.crc32(b"test" + text) % len(others)]] if others else []), last]
+    other = [others[_number("test" + solution) % len(others)]] if others else []
+    return [*other, last]
 
 
 def disagreements(fast: Mapping[int, TestResult], strict: Mapping[int, TestResult]) -> int:
@@ -36,6 +36,11 @@ def disagreements(fast: Mapping[int, TestResult], strict: Mapping[int, TestResul
         for index, result in strict.items()
         for one, other in zip(_outcomes(result), _outcomes(fast[index]), strict=True)
     )
+
+
+def _number(text: str) -> int:
+    """Below 2**32, the same for the same text."""
+    return zlib.crc32(text.encode("utf-8", "surrogatepass"))
 
 
 def _outcomes(result: TestResult) -> list[Outcome]:

@@ -18,6 +18,7 @@ from .inspection import inspect_plain_test, inspect_test
 from .judge import Judge, Reports
 from .judgedtest import JudgedTest, TextReading
 from .limiting import allow_cpu, close_others, limit_cpu, settle
+from .solution import UNREADABLE
 from .stateless import solution_is_stateless
 
 __all__ = ["bench_main"]
@@ -134,7 +135,7 @@ class Bench:
 def _is_stateless(source: str) -> bool:
     try:
         return solution_is_stateless(ast.parse(source))
-    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
+    except UNREADABLE:
         return False
 
 

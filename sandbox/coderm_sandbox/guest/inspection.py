@@ -20,7 +20,7 @@ from .judgedtest import REMEMBERED_CHARACTERS, read_text
 from .plaintests import plain_methods
 from .runner import TEST_MODULE, test_classes
 from .sites import vote_counts
-from .solution import SOLUTION_MODULES, describe
+from .solution import SOLUTION_MODULES, UNREADABLE, describe
 
 __all__ = ["inspect_plain_test", "inspect_test"]
 
@@ -117,7 +117,7 @@ def inspect_plain_test(source: str, class_name: str | None, votes: bool = False)
     try:
         tree = ast.parse(source)
         compile(tree, "<test>", "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
+    except UNREADABLE:
         return None
     methods = plain_methods(tree, class_name)
     return None if methods is None else _found(source, methods, [], votes)
@@ -131,7 +131,7 @@ def inspect_test(source: str, class_name: str | None, votes: bool = False) -> di
     try:
         tree = ast.parse(source)
         code = compile(source, "<test>", "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
+    except UNREADABLE as error:
         return _no(f"does not compile ({describe(error)})")
     missing = _missing_import(tree)
     if missing is not None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from .ahead import KnownCall, calls_in
 from .modes import inline_reason
 from .sites import Site, soften, vote_counts
-from .solution import names_in
+from .solution import UNREADABLE, names_in
 from .traceless import Handed, read_traces
 
 __all__ = ["REMEMBERED", "REMEMBERED_CHARACTERS", "JudgedTest", "TextReading", "read_text"]
@@ -91,7 +91,7 @@ def read_text(source: str, soft: bool = False) -> TextReading | None:
     try:
         tree = ast.parse(source)
         code = compile(tree, "<test>", "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
+    except UNREADABLE:
         return None
     inline = bool(inline_reason(tree))
     clean, handed = (False, ()) if inline else read_traces(tree)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import sys
+import types
 from typing import Any
 
 from .reading import is_main_guard
@@ -111,22 +112,23 @@ class _Reader:
 
 
 def _check_import(node: ast.Import | ast.ImportFrom) -> None:
-    """Raises _NotPlainError unless the import brings what is there already, or a name of the solution.
-
-    An earlier test's module may be there too, but not for this one.
-    """
+    """Raises _NotPlainError unless the import brings what is there already, or a name of the solution."""
     if isinstance(node, ast.Import):
-        names = [alias.name for alias in node.names]
-        here = all(n in SOLUTION_MODULES or (n != TEST_MODULE and sys.modules.get(n)) for n in names)
+        here = all(alias.name in SOLUTION_MODULES or _module(alias.name) for alias in node.names)
     elif node.level or node.module is None:
         here = False
     elif node.module in SOLUTION_MODULES:
         here = not any(_is_dunder(alias.name) for alias in node.names)
     else:
-        module = None if node.module == TEST_MODULE else sys.modules.get(node.module)
+        module = _module(node.module)
         here = module is not None and all(alias.name in vars(module) for alias in node.names)
     if not here:
         raise _NotPlainError
+
+
+def _module(name: str) -> types.ModuleType | None:
+    """The module of this name that is there already; an earlier test's may be, but not for this one."""
+    return None if name == TEST_MODULE else sys.modules.get(name)
 
 
 def _check_function(node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:

@@ -23,7 +23,7 @@ from .exports import Owner
 from .limiting import close_others, limit_cpu
 from .peer import Peer
 from .playerio import PlayerIO
-from .solution import SOLUTION_MODULES, Standard, describe
+from .solution import SOLUTION_MODULES, UNREADABLE, Standard, describe
 
 __all__ = ["forget_cached", "player_main"]
 
@@ -123,7 +123,7 @@ class Player:
         outcome, detail, is_harmless = "", "", code is not None
         try:
             code = code or compile(source, "<solution>", "exec", dont_inherit=True)
-        except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
+        except UNREADABLE as error:
             outcome = "memory" if isinstance(error, MemoryError) else "error"
             detail = describe(error)
         self._channel.send(["ready"])

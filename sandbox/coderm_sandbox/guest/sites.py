@@ -15,6 +15,8 @@ import types
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from .solution import UNREADABLE
+
 __all__ = ["RECORDER", "Site", "Softened", "soften", "vote_counts"]
 
 RECORDER = "__vote__"
@@ -53,7 +55,7 @@ def soften(tree: ast.Module) -> Softened | None:
     sites = rewriter.classes(tree)
     try:
         return Softened(compile(ast.fix_missing_locations(tree), "<test>", "exec", dont_inherit=True), sites)
-    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):  # nested too deeply now
+    except UNREADABLE:  # nested too deeply now
         return None
 
 

@@ -12,10 +12,12 @@ from .tables import STANDARD_MODULES
 if TYPE_CHECKING:
     from .peer import Peer
 
-__all__ = ["SOLUTION_MODULES", "SolutionModule", "Standard", "bind", "describe", "names_in"]
+__all__ = ["SOLUTION_MODULES", "UNREADABLE", "SolutionModule", "Standard", "bind", "describe", "names_in"]
 
 SOLUTION_MODULES = ("solution", "your_module", "your_solution", "my_module")
 """Names under which a test may import the solution."""
+UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError)
+"""What parsing or compiling a text raises that is no program, or one nested too deeply."""
 _DETAIL = 240
 _PLAIN = (bool, int, float, str)
 _ALIASES = {"np": "numpy"}
