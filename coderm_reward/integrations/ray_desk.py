@@ -28,6 +28,8 @@ class NodeReport:
     """Other clients that have such jobs."""
     stats: PoolStats = field(default_factory=PoolStats)
     """Its counters, over all clients."""
+    desk: int = 0
+    """Which desk the client has there: another one than before if it was given up meanwhile; 0 is none."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,11 @@ class Desk:
 
     Args:
         enough: how much is worth a message in any case.
+        number: what distinguishes it from other desks at the node.
     """
 
-    def __init__(self, enough: int) -> None:
+    def __init__(self, enough: int, number: int = 1) -> None:
+        self.number = number
         self.tasks: dict[int, asyncio.Task[Any]] = {}
         self.seen = time.monotonic()
         self._enough = enough

@@ -21,7 +21,7 @@ class Link:
     """A Place (see ray_dispatch) at a running SandboxNode.
 
     What is sent within one turn of the event loop goes out as one message, together with the request for what
-    is done. One request is under way for as long as jobs are.
+    is done. At least one request is under way for as long as jobs are.
 
     Args:
         actor: Ray's handle of the SandboxNode.
@@ -45,6 +45,7 @@ class Link:
         self._dropped: list[int] = []
         self._requests: set[asyncio.Future[None]] = set()
         self._will_write = False
+        self._desk: int | None = None
 
     @property
     def load(self) -> Load:
@@ -84,7 +85,7 @@ class Link:
 
     async def check(self) -> None:
         """Ask the node how busy it is; raises what Ray raises if it cannot say."""
-        self.last_report = await self.actor.report.remote(self._client)
+        self._take_in(await self.actor.report.remote(self._client))
 
     async def stats(self) -> PoolStats:
         """The node's counters; raises what Ray raises if it cannot say."""
@@ -108,21 +109,29 @@ class Link:
         request.add_done_callback(self._heard)
 
     async def _hear(self, reply: Any) -> None:
-        """Hand on what the node answers, and ask again if there is more to come."""
-        done, self.last_report = pickle.loads(await reply)
+        """Hand on what the node answers."""
+        done, report = pickle.loads(await reply)
+        self._take_in(report)
         for ticket, answer in done:
             errand = self._errands.pop(ticket, None)
             if errand is not None:
                 del self._tickets[errand]
                 self._dispatcher.answered(errand, answer)
         self._dispatcher.pump()
-        if self._errands and len(self._requests) == 1:  # this one, which ends now
-            self._write_soon()
 
     def _heard(self, request: asyncio.Future[None]) -> None:
+        """Ask again if there is more to come and nobody asks: several may have been answered at one moment."""
         self._requests.discard(request)
         if not request.cancelled() and (error := request.exception()) is not None:
             self.fail(in_one_line(error))
+        elif self._errands and not self._requests:
+            self._write_soon()
+
+    def _take_in(self, report: NodeReport) -> None:
+        if self._desk is not None and report.desk != self._desk:
+            self.fail("it had not heard of this client for long, and dropped its jobs")
+        self._desk = report.desk
+        self.last_report = report
 
 
 def in_one_line(error: BaseException) -> str:

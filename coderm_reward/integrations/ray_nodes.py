@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import os
 import pickle
 import sys
@@ -127,6 +128,7 @@ class SandboxNode:
         self._id = uuid.uuid4().hex
         self._started: asyncio.Future[Any] | None = None
         self._desks: dict[str, Desk] = {}
+        self._numbers = itertools.count(1)
 
     async def start(self, client: str) -> NodeFacts:
         """Begin to work for a client, without whatever it had here before.
@@ -190,7 +192,9 @@ class SandboxNode:
         self._pool.close()
 
     def _desk(self, client: str) -> Desk:
-        desk = self._desks.setdefault(client, Desk(enough=self._share.workers // 2 + 2))
+        if client not in self._desks:
+            self._desks[client] = Desk(self._share.workers // 2 + 2, next(self._numbers))
+        desk = self._desks[client]
         desk.seen = time.monotonic()
         return desk
 
@@ -201,7 +205,8 @@ class SandboxNode:
 
     def _report(self, client: str) -> NodeReport:
         jobs = [len(desk.tasks) for name, desk in self._desks.items() if desk.tasks and name != client]
-        return NodeReport(sum(jobs), len(jobs), replace(self._pool.stats))
+        desk = self._desks.get(client)
+        return NodeReport(sum(jobs), len(jobs), replace(self._pool.stats), desk.number if desk else 0)
 
 
 def share_of(cpus: float, free: float, asked: int | None) -> Share:

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 _STORE = 80_000_000
-_LINES_SAID = 40
+_LINES_SAID = 20
+_MARKS = (":job_id:", ":actor_name:")
 
 
 class LocalCluster:
@@ -70,16 +71,20 @@ class LocalCluster:
         self._cluster.shutdown()
 
     def said(self) -> str:
-        """What its processes wrote last, and which named actors there are."""
+        """What its processes wrote last, those first that wrote last, and which named actors there are."""
         import ray
 
         try:
             parts = [f"named actors: {ray.util.list_named_actors(all_namespaces=True)}"]
         except (ray.exceptions.RayError, OSError, RuntimeError) as error:  # the cluster may be what failed
             parts = [f"named actors: {error!r}"]
-        for path in sorted(self._folder.glob("ray/session_latest/logs/worker-*.err")):
+        logs = list(self._folder.glob("ray/session_latest/logs/worker-*.err"))
+        for path in sorted(logs, key=lambda path: path.stat().st_mtime, reverse=True):
             lines = path.read_text(errors="replace").splitlines()
-            parts += [f"{path.name}:", *lines[-_LINES_SAID:]] if lines else []
+            marks = [line for line in lines if line.startswith(_MARKS)]
+            said = [line for line in lines if not line.startswith(_MARKS)]
+            when = time.strftime("%H:%M:%S", time.gmtime(path.stat().st_mtime))
+            parts += [f"{when} {path.stem[-6:]} {' '.join(marks)}", *said[-_LINES_SAID:]] if said else []
         return "\n".join(parts)
 
     def leftovers(self) -> list[str]:

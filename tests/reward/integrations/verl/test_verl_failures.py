@@ -143,8 +143,12 @@ def tokenizer(tokenizer_folder: Path) -> Any:
 
 def ours_by_name(kind: str) -> dict[str, Any]:
     """Our live actors of a kind."""
-    found = [one["name"] for one in ray.util.list_named_actors(all_namespaces=True)]
-    return {name: ray.get_actor(name) for name in found if name.startswith(f"coderm-{kind}-")}
+    found = {}
+    for name in [one["name"] for one in ray.util.list_named_actors(all_namespaces=True)]:
+        if name.startswith(f"coderm-{kind}-"):
+            with contextlib.suppress(ValueError):  # it ended in between
+                found[name] = ray.get_actor(name)
+    return found
 
 
 def ours(kind: str) -> list[Any]:
