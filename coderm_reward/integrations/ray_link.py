@@ -120,7 +120,7 @@ class Link:
         self._dispatcher.pump()
 
     def _heard(self, request: asyncio.Future[None]) -> None:
-        """Ask again if there is more to come and nobody asks: several may have been answered at one moment."""
+        """Ask again if there is more to come and nobody asks; two may have been answered at one moment."""
         self._requests.discard(request)
         if not request.cancelled() and (error := request.exception()) is not None:
             self.fail(in_one_line(error))

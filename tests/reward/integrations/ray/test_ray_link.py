@@ -15,8 +15,8 @@ from coderm_reward.integrations.ray_desk import NodeReport
 from coderm_reward.integrations.ray_dispatch import Dispatcher, Errand
 from coderm_reward.integrations.ray_link import Link
 from coderm_reward.integrations.ray_nodes import Node, NodeFacts, SandboxNode, Share
-from coderm_sandbox import Job, Test, TestResult
-from coderm_sandbox.messages import Outcome, uniform
+from coderm_sandbox import Job, Outcome, Test, TestResult
+from coderm_sandbox.messages import uniform
 
 T = TypeVar("T")
 NODE = Node("0123456789abcdef", "here", 4.0)
