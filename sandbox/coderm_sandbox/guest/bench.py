@@ -18,6 +18,7 @@ from .inspection import inspect_plain_test, inspect_test
 from .judge import Judge, Reports
 from .judgedtest import JudgedTest, TextReading
 from .limiting import allow_cpu, close_others, limit_cpu, settle
+from .peer import Peer
 from .solution import UNREADABLE
 from .stateless import solution_is_stateless
 
@@ -40,6 +41,9 @@ class Bench:
         self._limits = limits
         self._tests: list[JudgedTest] = []
         self._judge: Judge | None = None
+        self._hosted = False
+        """Whether the solution is known to be harmless."""
+        self._peer: Peer | None = None
 
     def sit(self) -> None:
         """Follow orders until nobody is left to give them."""
@@ -58,7 +62,8 @@ class Bench:
 
     def _let_go(self) -> None:
         if self._judge is not None:
-            self._judge.close()
+            peer = self._judge.close()
+            self._peer = peer if self._hosted else None
             self._judge = None
 
     def _take_on(
@@ -68,10 +73,11 @@ class Bench:
         a test needs a process of its own even then."""
         _, (descriptor,), _, _ = socket.recv_fds(self._orders, 1, 1)
         self._let_go()
+        self._hosted = stateless
         self._tests = [self._test(test) for test in tests]
         allow_cpu(self._limits, sum(len(test.methods) for test in self._tests))
         self._judge = Judge(
-            Channel(socket.socket(fileno=descriptor)), self._reports, self._limits, self._tidied
+            Channel(socket.socket(fileno=descriptor)), self._reports, self._limits, self._tidied, self._peer
         )
         # A text can bring down whoever parses it: then it is read no more, and does without the fast way.
         stateless = stateless or (solution is not None and _is_stateless(solution))

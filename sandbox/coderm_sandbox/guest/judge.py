@@ -29,6 +29,7 @@ from .solution import SOLUTION_MODULES, SolutionModule, Standard, bind, describe
 __all__ = ["Judge", "Reports"]
 
 _BELL_AFTER = 64
+_dumps = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
 _DETAIL = 300
 
 
@@ -44,7 +45,7 @@ class Reports:
         message["t"] = time.monotonic()
         if type(message.get("d")) is str:
             message["d"] = message["d"][:_DETAIL]
-        self._sock.send(json.dumps(message).encode("ascii"))
+        self._sock.send(_dumps(message).encode("ascii"))
         self._silent += 1
         if ring or self._silent >= _BELL_AFTER:
             self._silent = 0
@@ -52,23 +53,36 @@ class Reports:
 
 
 class Judge:
-    """Judges one solution."""
+    """Judges one solution.
+
+    Args:
+        pause: has the zygotes remove what the player left; False if nobody is there to do it.
+        peer: one to use again, of a judge whose solution could do nothing to it.
+    """
 
     def __init__(
-        self, channel: Channel, reports: Reports, limits: dict[str, Any], pause: Callable[[], bool]
+        self,
+        channel: Channel,
+        reports: Reports,
+        limits: dict[str, Any],
+        pause: Callable[[], bool],
+        peer: Peer | None = None,
     ) -> None:
         self._reports = reports
         self._pause = pause
         self._limits = limits
-        self._owner = JudgeOwner()
-        self._peer = Peer(channel, self._owner, judge=True)
+        if peer is None:
+            peer = Peer(channel, JudgeOwner(), judge=True)
+        else:
+            peer.renew(channel)
+        self._peer, self._owner = peer, peer.owner
         self._stdin_before = sys.stdin
         self._sink: CountingSink = redirect(limits["output_mb"] << 20)
         self._flooded = self._printed = False
         self._failure: tuple[str, Any] | None = None
         self._names: dict[str, Any] | None = None
+        self._last: dict[str, Any] | None = None
         self._print, self._argv = builtins.print, list(sys.argv)
-        peer = self._peer
         peer.outgoing, peer.incoming, peer.failed = self._patched, self._replay, self._fail
         peer.codec.add(Standard, lambda value: ["S", *value], "S", lambda node: Standard(*_texts(node)))
         peer.wants.update(print=self._show, input=self._read, stdin=self._stdin)
@@ -166,14 +180,15 @@ class Judge:
             why = str(error) if isinstance(error, WireError) else raised
             self._failure = self._failure or ("malformed", why)
 
-    def close(self) -> None:
+    def close(self) -> Peer:
         """Let go of the player, and of all that came from it."""
         self._peer.channel.close()
-        self._owner.reset()
-        self._peer.reset()
+        self._owner.forget()
+        self._peer.renew()
         sys.stdin = self._stdin_before
         for name in (*SOLUTION_MODULES, runner.TEST_MODULE):
             sys.modules.pop(name, None)
+        return self._peer
 
     def report_failure(self) -> None:
         """Say why there is nothing more to say."""
@@ -247,7 +262,11 @@ class Judge:
         )
 
     def _told(self, message: dict[str, Any]) -> None:
+        if message.pop("last", False):
+            self._last = message  # goes out with `done`, which follows at once
+            return
         if message["k"] == "done":
+            message["last"], self._last = self._last, None
             if self._failure is not None:
                 return  # there is no verdict of a test whose player has gone
             message["j"] = "handle" if self._peer.proxies.by_handle else "apart"

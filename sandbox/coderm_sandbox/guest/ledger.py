@@ -152,6 +152,9 @@ class Ledger:
         if kind == "done":
             if message.get("j") not in ("apart", "handle", "inline"):
                 return False
+            last = message.get("last")
+            if last is not None and not (type(last) is dict and self._method(last)):
+                return False
             self._judge, self._fast = message["j"], self.together
             self._done(message.get("fixture"))
             return True

@@ -150,8 +150,10 @@ class Peer:
         self.proxies.reset()
         self._forgotten.clear()
 
-    def renew(self) -> None:
-        """Forget the other side altogether: the next message is another one's."""
+    def renew(self, channel: Channel | None = None) -> None:
+        """Forget the other side altogether: the next message is another one's, if given on this channel."""
+        self.channel = channel or self.channel
+        self.proxies.forget()
         self.reset()
         self._dead = None
         self._depth = 0

@@ -157,7 +157,7 @@ class PlayerZygote:
         """Have the process for harmless solutions take this one, if that is what it is."""
         if self._host is None:
             self._host = PlayerHost(self._player, self._limits)
-            self._addresses = processes.address_space(self._host.pid)
+            self._addresses = processes.memory_of(self._host.pid)[0]
         taken = self._host.takes(request, descriptor)
         self._pid = self._host.pid if taken else 0
         if taken == "once":
@@ -199,9 +199,8 @@ class PlayerZygote:
         """After an ordinary end: keep a process that serves many, if it is fit for the next one."""
         if self._host is None or not self._host.is_idle():
             return self._end()
-        resident = processes.rss(self._pid) - self._base_rss
-        mapped = processes.address_space(self._pid) - self._addresses
-        if max(resident, mapped) > self._enough // 8:
+        mapped, resident = processes.memory_of(self._pid)
+        if max(resident - self._base_rss, mapped - self._addresses) > self._enough // 8:
             return self._end()
         return self._tidy()
 

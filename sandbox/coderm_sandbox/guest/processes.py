@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 __all__ = [
     "Usage",
-    "address_space",
     "adopt_orphans",
     "descendants",
     "descendants_scheduled",
     "die_with_parent",
     "kill_all",
     "kill_strays",
+    "memory_of",
     "own_rss",
     "rss",
     "rule_everyone",
@@ -86,19 +86,17 @@ def own_rss() -> int:
 
 def rss(pid: int) -> int:
     """Bytes resident in a process; a great many if it cannot be said."""
-    return _pages(pid, 1)
+    return memory_of(pid)[1]
 
 
-def address_space(pid: int) -> int:
-    """Bytes of addresses that a process has mapped, which is what RLIMIT_AS counts; as with `rss`."""
-    return _pages(pid, 0)
-
-
-def _pages(pid: int, column: int) -> int:
+def memory_of(pid: int) -> tuple[int, int]:
+    """Bytes of addresses that a process has mapped, which is what RLIMIT_AS counts, and bytes resident; a
+    great many if it cannot be said."""
     try:
-        return int(_read(f"/proc/{pid}/statm").split()[column]) * _PAGE
-    except (OSError, IndexError):
-        return 1 << 62
+        mapped, resident = _read(f"/proc/{pid}/statm").split(None, 2)[:2]
+    except (OSError, ValueError):
+        return 1 << 62, 1 << 62
+    return int(mapped) * _PAGE, int(resident) * _PAGE
 
 
 def _children(pid: int) -> list[int]:

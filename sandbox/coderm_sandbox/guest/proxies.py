@@ -73,6 +73,12 @@ class Proxies:
         self.assigned.clear()
         self.by_handle = False
 
+    def forget(self) -> None:
+        """Forget every stand-in."""
+        self._kept = ({}, {}, set())
+        self.ahead = None
+        self.reset()
+
     def has_more(self) -> bool:
         """Whether there are stand-ins that a reset would forget."""
         return len(self._made) > len(self._kept[0]) or bool(self._raised)

@@ -33,6 +33,12 @@ FRAMES = 60
 
 _DETAIL = 240
 
+_STOCK = {
+    name: getattr(unittest.TestCase, name).__func__
+    for name in ("setUpClass", "tearDownClass", "doClassCleanups")
+}
+_MODULE_FIXTURES = ("setUpModule", "tearDownModule")
+
 Report = Callable[[dict[str, Any]], None]
 Frame = tuple[Any, Any, Any]
 
@@ -65,8 +71,9 @@ def raised_in_solution(error: BaseException, traceback: Any) -> bool:
 
 
 def _failure_of(test: Any) -> Any:
-    """The class of the exceptions that are failed assertions of this test."""
-    return getattr(test, "failureException", AssertionError)
+    """The class of the exceptions that are failed assertions of this test; what unittest hands in for a
+    fixture has None."""
+    return getattr(test, "failureException", None) or AssertionError
 
 
 def _outcome_of(error: BaseException, traceback: Any, failure: Any, around: Surroundings) -> str:
@@ -91,6 +98,8 @@ class _Result(unittest.TestResult):
         self.reported: set[str] = set()
         self.fixture: tuple[str, str] | None = None
         self.passed = False
+        self.bare = False
+        """Whether nothing runs between its methods, before and after them; see `_is_bare`."""
 
     def startTest(self, test: Any) -> None:
         self._found = None
@@ -153,8 +162,12 @@ class _Result(unittest.TestResult):
                 self.reported.add(key)
                 left, why = self.fixture or ("error", "was not run")
                 self._report({"k": "m", "n": key, "o": left, "d": why})
-        self.reported.add(self._keys[id(test)])
-        self._report({"k": "m", "n": self._keys[id(test)], "o": outcome, "d": detail})
+        key = self._keys[id(test)]
+        self.reported.add(key)
+        message: dict[str, Any] = {"k": "m", "n": key, "o": outcome, "d": detail}
+        if self.bare and len(self.reported) == len(self._keys) and _is_bare(test):
+            message["last"] = True  # nothing of the test runs any more
+        self._report(message)
 
 
 def test_classes(namespace: dict[str, Any], class_name: str | None) -> list[type]:
@@ -189,6 +202,7 @@ def run_methods(
 ) -> None:
     """Run the methods named `Class.method` in `keys`, in order, and report each; then report `done`.
 
+    The report of the last one says `last` if nothing of the test runs after it.
     `names` are the solution's, as the test sees them. Whatever goes wrong before a method starts is
     reported once as `fixture`: the methods without an outcome of their own then share it. `votes`, of a
     text rewritten for them, are reported as they come.
@@ -214,6 +228,17 @@ def run_methods(
     report({"k": "done", "fixture": fixture})
 
 
+def _is_bare(case: Any) -> bool:
+    """Whether its class and module have nothing to run around the methods, so that unittest's suite, which
+    costs a third of a short test, has nothing to do."""
+    cls = type(case)
+    return (
+        all(getattr(getattr(cls, name, None), "__func__", None) is stock for name, stock in _STOCK.items())
+        and not (cls._class_cleanups or unittest.case._module_cleanups)  # type: ignore[attr-defined]
+        and not any(hasattr(sys.modules.get(cls.__module__), name) for name in _MODULE_FIXTURES)
+    )
+
+
 def _recorder(votes: Votes, around: Surroundings, report: Report) -> Recorder:
     def outcome_of(error: BaseException, traceback: Any, failure: Any) -> str:
         return _outcome_of(error, traceback, failure, around)
@@ -225,15 +250,29 @@ def _recorder(votes: Votes, around: Surroundings, report: Report) -> Recorder:
     return Recorder(votes.sites, votes.soft, outcome_of, tell)
 
 
+def _run_bare(cases: list[Any], result: _Result) -> None:
+    for case in cases:
+        if result.shouldStop:
+            return
+        case(result)
+    if not _is_bare(cases[-1]):  # a method brought about what has to be run now
+        result._previousTestClass = type(cases[-1])  # type: ignore[attr-defined]
+        unittest.TestSuite().run(result)
+
+
 def _run(
     cases: list[Any], keys: list[str], around: Surroundings, report: Report, recorder: Recorder | None
 ) -> tuple[str, str] | None:
     named = {id(case): key for case, key in zip(cases, keys, strict=True)}
     result = _Result(report, named, around, recorder)
+    result.bare = len({*map(type, cases)}) == 1 and _is_bare(cases[0])
     waiting = cases
     while waiting:
         try:
-            unittest.TestSuite(waiting).run(result)
+            if result.bare:
+                _run_bare(waiting, result)
+            else:
+                unittest.TestSuite(waiting).run(result)
             break
         except KeyboardInterrupt:  # unittest ends a whole run for it; here only the method that it came from
             before = len(waiting)

@@ -40,6 +40,7 @@ _ALONE = 4
 _STORM = 12
 """From so many tasks on it is the test that keeps others waiting, and no waiting is given back."""
 _MAX_MESSAGE = 1 << 16
+_loads = json.JSONDecoder().decode
 VOTE = "v"
 """Kind of a message that is not waited for: one assertion of the method in progress."""
 
@@ -69,7 +70,7 @@ class Reading(NamedTuple):
 def _message(data: bytes) -> dict[str, Any]:
     """A judge's report; a test's text can write to its channel, too, and what is none is called junk."""
     try:
-        message = json.loads(data)
+        message = _loads(data.decode("ascii"))
     except (ValueError, RecursionError):
         message = None
     return message if isinstance(message, dict) and type(message.get("k")) is str else {"k": "junk"}

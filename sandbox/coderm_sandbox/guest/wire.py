@@ -21,6 +21,8 @@ __all__ = [
     "weight",
 ]
 
+_dumps = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
+_loads = json.JSONDecoder().decode
 HEADER = struct.Struct("!I")
 MAX_FRAME = 64 * 1024 * 1024
 
@@ -37,7 +39,7 @@ def weight(text: str) -> int:
 
 def encode(message: dict[str, Any]) -> bytes:
     """Return `message` as one frame. Raises FrameError above MAX_FRAME bytes."""
-    body = json.dumps(message, separators=(",", ":")).encode("ascii")
+    body = _dumps(message).encode("ascii")
     if len(body) > MAX_FRAME:
         raise FrameError(f"a frame of {len(body)} bytes exceeds the limit of {MAX_FRAME}")
     return HEADER.pack(len(body)) + body
@@ -46,7 +48,7 @@ def encode(message: dict[str, Any]) -> bytes:
 def decode_body(body: bytes) -> dict[str, Any]:
     """Return the JSON object of a frame's body. Raises FrameError for anything else."""
     try:
-        message = json.loads(body)
+        message = _loads(body.decode("ascii"))
     except (ValueError, RecursionError) as error:
         raise FrameError(f"not JSON: {error}") from None
     if not isinstance(message, dict):
