@@ -37,7 +37,8 @@ class Bench:
     ) -> None:
         self._orders = orders
         self._reports = reports
-        self._readings = known
+        self._texts = {number: (text[0], reading) for number, (text, reading) in enumerate(known.items())}
+        """Sources and what is known of them, by the zygote's numbers."""
         self._limits = limits
         self._tests: list[JudgedTest] = []
         self._judge: Judge | None = None
@@ -90,11 +91,15 @@ class Bench:
         return wire.recv_frame(self._orders) is not None
 
     def _test(self, test: dict[str, Any]) -> JudgedTest:
-        """A test from its order, which brings what is known of the text the first time."""
-        judged = JudgedTest(test["s"], test["c"], test["m"], soft=test["v"])
-        if test["read"] is not None:
-            self._readings[judged.text] = TextReading.unpacked(test["read"])
-        return judged._replace(reading=self._readings.get(judged.text, TextReading()))
+        """A test from its order, which brings the text and what is known of it the first time."""
+        number = test["number"]
+        if number is None:
+            source, reading = test["s"], TextReading()
+        else:
+            if "s" in test:
+                self._texts[number] = test["s"], TextReading.unpacked(test["read"])
+            source, reading = self._texts[number]
+        return JudgedTest(source, test["c"], test["m"], reading, test["v"])
 
     def _in_a_fork(self, work: Callable[[], None]) -> None:
         pid = os.fork()

@@ -52,7 +52,8 @@ class _Bench:
         self.limits = limits
         self.jobs = 0
         self.news = 0
-        self._told = set(known)
+        self._told = {text: number for number, text in enumerate(known)}
+        """The texts of which it has been told what they say of themselves, and their numbers there."""
         self.reports, told = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._orders, ordered = socket.socketpair()
         self.bell, ring = os.pipe()
@@ -83,10 +84,7 @@ class _Bench:
                 "stateless": stateless,
                 "forked": not all(test.reading.traceless for test in tests),
                 "tests": [
-                    {
-                        **{"s": test.source, "c": test.class_name, "m": test.methods, "v": test.soft},
-                        "read": self._news(test),
-                    }
+                    {**self._text(test), "c": test.class_name, "m": test.methods, "v": test.soft}
                     for test in tests
                 ],
             }
@@ -94,13 +92,16 @@ class _Bench:
         with contextlib.suppress(OSError):
             socket.send_fds(self._orders, [b"c"], [channel.fileno()])
 
-    def _news(self, test: JudgedTest) -> str | None:
-        """What we know of a text, for a process that has not been told yet."""
-        if test.reading.code is None or test.text in self._told:
-            return None
-        self._told.add(test.text)
+    def _text(self, test: JudgedTest) -> dict[str, Any]:
+        """The text of a test for `Bench`: its number, and the first time what we know of it."""
+        if test.reading.code is None:
+            return {"number": None, "s": test.source}
+        number = self._told.get(test.text)
+        if number is not None:
+            return {"number": number}
+        number = self._told[test.text] = len(self._told)
         self.news += 1
-        return test.reading.packed()
+        return {"number": number, "s": test.source, "read": test.reading.packed()}
 
     def close(self) -> None:
         self.reports.close()
@@ -165,7 +166,7 @@ class JudgeZygote:
 
     def _job(self, request: dict[str, Any]) -> bool:
         """Run all tests of one request; True if nothing of it can have been left behind."""
-        self._base_rss, self._enough = processes.own_rss(), request["limits"]["memory_mb"] << 20
+        self._enough = request["limits"]["memory_mb"] << 20
         inspecting = request["op"] == "inspect"
         if inspecting:
             tests = [JudgedTest(t["s"], t["c"], [], soft=t["v"]) for t in request["tests"]]
@@ -220,6 +221,7 @@ class JudgeZygote:
             if self._bench is not None:
                 self._dismiss()
                 processes.kill_all()
+            self._base_rss = processes.own_rss()
             self._bench = _Bench(self._known, limits, self._scratch.home)
         bench = self._bench
         bench.jobs += 1

@@ -33,11 +33,12 @@ FRAMES = 60
 
 _DETAIL = 240
 
-_STOCK = {
-    name: getattr(unittest.TestCase, name).__func__
-    for name in ("setUpClass", "tearDownClass", "doClassCleanups")
-}
-_MODULE_FIXTURES = ("setUpModule", "tearDownModule")
+_STOCK = [
+    (name, vars(unittest.TestCase)[name]) for name in ("setUpClass", "tearDownClass", "doClassCleanups")
+]
+_CLASS_FIXTURES = frozenset(name for name, _ in _STOCK)
+_MODULE_FIXTURES = frozenset({"setUpModule", "tearDownModule", "__getattr__"})
+_BASES = unittest.TestCase.__mro__
 
 Report = Callable[[dict[str, Any]], None]
 Frame = tuple[Any, Any, Any]
@@ -99,7 +100,8 @@ class _Result(unittest.TestResult):
         self.fixture: tuple[str, str] | None = None
         self.passed = False
         self.bare = False
-        """Whether nothing runs between its methods, before and after them; see `_is_bare`."""
+        """Whether nothing has to run around the methods; see `_is_bare`."""
+        self.ended = False
 
     def startTest(self, test: Any) -> None:
         self._found = None
@@ -166,7 +168,7 @@ class _Result(unittest.TestResult):
         self.reported.add(key)
         message: dict[str, Any] = {"k": "m", "n": key, "o": outcome, "d": detail}
         if self.bare and len(self.reported) == len(self._keys) and _is_bare(test):
-            message["last"] = True  # nothing of the test runs any more
+            message["last"] = self.ended = True  # nothing of the test runs any more
         self._report(message)
 
 
@@ -232,11 +234,15 @@ def _is_bare(case: Any) -> bool:
     """Whether its class and module have nothing to run around the methods, so that unittest's suite, which
     costs a third of a short test, has nothing to do."""
     cls = type(case)
-    return (
-        all(getattr(getattr(cls, name, None), "__func__", None) is stock for name, stock in _STOCK.items())
-        and not (cls._class_cleanups or unittest.case._module_cleanups)  # type: ignore[attr-defined]
-        and not any(hasattr(sys.modules.get(cls.__module__), name) for name in _MODULE_FIXTURES)
-    )
+    if type(cls) is not type or cls.__mro__[1:] != _BASES or not _CLASS_FIXTURES.isdisjoint(vars(cls)):
+        return False
+    for name, stock in _STOCK:
+        if vars(unittest.TestCase)[name] is not stock:
+            return False
+    if cls._class_cleanups or unittest.case._module_cleanups:  # type: ignore[attr-defined]
+        return False
+    module = sys.modules.get(cls.__module__)
+    return type(module) is types.ModuleType and _MODULE_FIXTURES.isdisjoint(vars(module))
 
 
 def _recorder(votes: Votes, around: Surroundings, report: Report) -> Recorder:
@@ -255,7 +261,7 @@ def _run_bare(cases: list[Any], result: _Result) -> None:
         if result.shouldStop:
             return
         case(result)
-    if not _is_bare(cases[-1]):  # a method brought about what has to be run now
+    if not (result.ended or _is_bare(cases[-1])):  # a method brought about what has to be run now
         result._previousTestClass = type(cases[-1])  # type: ignore[attr-defined]
         unittest.TestSuite().run(result)
 
