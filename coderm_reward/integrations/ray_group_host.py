@@ -23,8 +23,9 @@ from coderm_reward.online.assembly import open_scorer
 from coderm_reward.online.sample import RewardScorer, Sample
 from coderm_reward.types import RewardOutput, content_hash
 
-__all__ = ["GroupHost", "GroupSettings", "shard_of"]
+__all__ = ["FAMILIES", "GroupHost", "GroupSettings", "shard_of"]
 
+FAMILIES = "coderm-groups-"
 _TRY_AGAIN = 5.0
 
 
@@ -42,9 +43,14 @@ class GroupSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where groups are recorded; None records nothing."""
 
     def name(self, shard: int) -> str:
-        """Name of an actor; other settings, other actors."""
+        """Name of an actor."""
+        return f"{self.family}-{shard}"
+
+    @property
+    def family(self) -> str:
+        """What the names of its actors begin with; other settings, other actors."""
         settings = msgspec.json.encode(self, order="deterministic").decode()
-        return f"coderm-groups-{content_hash(settings)}-{shard}"
+        return f"{FAMILIES}{content_hash(settings)}"
 
 
 class GroupHost:

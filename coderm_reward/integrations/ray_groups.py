@@ -15,7 +15,7 @@ from typing import Any
 
 from coderm_reward.data.chat import prompt_hash
 from coderm_reward.errors import CodermError
-from coderm_reward.integrations.ray_group_host import GroupHost, GroupSettings, shard_of
+from coderm_reward.integrations.ray_group_host import FAMILIES, GroupHost, GroupSettings, shard_of
 from coderm_reward.online.sample import Sample
 from coderm_reward.types import RewardOutput
 
@@ -57,6 +57,7 @@ class RayScorer:
             try:
                 shards = range(self._settings.config.training.group_actors)
                 actors = {shard: self._actor(shard) for shard in shards}
+                _look_for_others(self._settings)
                 # In a thread of its own: Ray warns of blocking where an event loop runs, here for no reason.
                 with ThreadPoolExecutor(1) as thread:
                     thread.submit(_open_all, actors, deadline).result()
@@ -167,6 +168,23 @@ def _open_all(actors: Mapping[int, Any], deadline: float) -> None:
             seconds = time.monotonic() - began
             _log.warning("the rewards are not ready after %.0f s: %s", seconds, _stages(actors))
     _log.warning("training goes on and its first rewards will wait for that")
+
+
+def _look_for_others(settings: GroupSettings) -> None:
+    """Say if there are group actors of other settings here: siblings do not meet in different ones."""
+    import ray
+
+    here = ray.get_runtime_context().namespace
+    named = ray.util.list_named_actors(all_namespaces=True)
+    families = {one["name"].rpartition("-")[0] for one in named if one["namespace"] == here}
+    others = {name for name in families if name.startswith(FAMILIES)} - {settings.family}
+    if others:
+        _log.warning(
+            "rewards with other settings run beside these (%s, and here %s): siblings do not meet "
+            "across them; if this is one training, give its nodes the same settings, reward.yaml included",
+            ", ".join(sorted(others)),
+            settings.family,
+        )
 
 
 def _stages(actors: Mapping[int, Any]) -> str:

@@ -157,15 +157,20 @@ class Members:
         """Send work to a node until it is lost."""
         self.links[link.node.id] = link
         self._dispatcher.add(link)
-        reason = "the sandbox pool was closed"
         try:
             reason = await asyncio.shield(link.lost)
-            self.lost += 1
-        finally:
-            self.links.pop(link.node.id, None)
-            self._counted[link.facts.id] = link.last_report.stats
-            moved = self._dispatcher.remove(link, f"{link.node}: {reason}")
+        except asyncio.CancelledError:  # and not GeneratorExit, with which a process ends
+            self._leave(link, "the sandbox pool was closed")
+            raise
+        self.lost += 1
+        moved = self._leave(link, reason)
         _log.warning("sandbox node %s is lost (%s); jobs that go elsewhere: %d", link.node, reason, moved)
+
+    def _leave(self, link: Link, reason: str) -> int:
+        """Send nothing there any more; returns how many jobs go elsewhere."""
+        self.links.pop(link.node.id, None)
+        self._counted[link.facts.id] = link.last_report.stats
+        return self._dispatcher.remove(link, f"{link.node}: {reason}")
 
     def _admit(self, link: Link) -> None:
         """Raises _UnusableNodeError if verdicts of this node would not be like those of the others."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -31,12 +32,21 @@ from coderm_reward.types import RewardOutput
 __all__ = ["CodeRMRewardManager", "compute_score", "compute_score_sync"]
 
 _START_SECONDS = 300.0
+_log = logging.getLogger("coderm_reward")
 
 _Base: Any = object
 with contextlib.suppress(ImportError):  # what is missing is told by whoever needs it
     from verl.experimental.reward_loop.reward_manager.base import (  # type: ignore[no-redef]
         RewardManagerBase as _Base,
     )
+
+_LET_IN = 1000
+"""Calls that Ray lets into an asynchronous actor at a time, where its owner says nothing of it, as verl."""
+_CROWDED = (
+    "%d rollouts wait in this reward worker, and Ray lets no more in: others meet their siblings late, "
+    "and groups may be scored in parts; raise reward.num_workers until each has well below as many of the "
+    "rollouts of a step"
+)
 
 
 class CodeRMRewardManager(_Base):  # type: ignore[misc]
@@ -67,6 +77,7 @@ class CodeRMRewardManager(_Base):  # type: ignore[misc]
         self._batched = is_batched(config)
         self._wave = self._in_flight = 0
         self._wave_is_over = True
+        self._crowded = False
         self._scorer = RayScorer(settings)
         self._scorer.start(_START_SECONDS)
 
@@ -80,6 +91,9 @@ class CodeRMRewardManager(_Base):  # type: ignore[misc]
             self._wave += 1
             self._wave_is_over = False
         self._in_flight += 1
+        if self._in_flight == _LET_IN and not (self._batched or self._crowded):
+            self._crowded = True
+            _log.warning(_CROWDED, _LET_IN)
         try:
             output = await self._guard.reward(partial(self._score, data[-1:]))
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ ray = pytest.importorskip("ray")
 
 from coderm_reward.config import load_config  # noqa: E402
 from coderm_reward.integrations import ray_groups  # noqa: E402
-from coderm_reward.integrations.ray_group_host import GroupSettings  # noqa: E402
+from coderm_reward.integrations.ray_group_host import FAMILIES, GroupSettings  # noqa: E402
 from coderm_reward.integrations.ray_groups import RayScorer  # noqa: E402
 
 pytestmark = pytest.mark.verl
@@ -46,3 +47,19 @@ def test_a_start_that_takes_too_long_is_not_waited_for(
     scorer = RayScorer(settings(tmp_path, "late"))
     scorer.start(0.2)
     assert "training goes on and its first rewards will wait for that" in caplog.text
+
+
+def test_other_settings_beside_ours_are_told(
+    cluster: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "coderm_reward")
+    until = time.monotonic() + 60
+    while any(one["name"].startswith(FAMILIES) for one in ray.util.list_named_actors(all_namespaces=True)):
+        assert time.monotonic() < until, "actors of the tests before outlive their owners"
+        time.sleep(0.1)
+    first, same = (RayScorer(settings(tmp_path, "first")) for _ in range(2))
+    first.start(60.0)
+    same.start(60.0)
+    assert "rewards with other settings" not in caplog.text
+    RayScorer(settings(tmp_path, "second")).start(60.0)
+    assert caplog.text.count("rewards with other settings run beside these (coderm-groups-") == 1

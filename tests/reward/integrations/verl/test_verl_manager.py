@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from coderm_reward.config import RewardConfig
+from coderm_reward.config import RewardConfig, load_config
 from coderm_reward.integrations.ray_group_host import GroupSettings
 from coderm_reward.integrations.ray_groups import RayScorer
 from coderm_reward.integrations.verl import CodeRMRewardManager
@@ -44,6 +44,7 @@ def manager(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     made._guard, made._score, made.waves = RewardGuard(RewardConfig()), score, waves
     made._wave, made._in_flight, made._wave_is_over = 0, 0, True
+    made._batched, made._crowded = True, False
     return made
 
 
@@ -57,6 +58,20 @@ def test_rows_that_fail_at_once_make_no_wave_of_their_own(manager: Any) -> None:
     asyncio.run(batches())
     assert manager.waves == [1, 1, 1, 2, 2, 2, 3, 3, 3]
     assert manager._wave == 4
+
+
+@pytest.mark.parametrize(("rows", "batched", "told"), [(999, False, 0), (1500, False, 1), (1500, True, 0)])
+def test_more_rollouts_than_ray_lets_in_are_told_once(
+    manager: Any, caplog: pytest.LogCaptureFixture, rows: int, batched: bool, told: int
+) -> None:
+    async def batches() -> None:
+        manager._batched = batched
+        manager._guard = RewardGuard(load_config(None, failure_share=1.0))
+        for _ in range(2):
+            await asyncio.gather(*[manager.run_single(Data(1)) for _ in range(rows)])
+
+    asyncio.run(batches())
+    assert caplog.text.count("raise reward.num_workers") == told
 
 
 def test_a_call_that_ends_late_does_not_let_go_of_the_actor_made_since(
