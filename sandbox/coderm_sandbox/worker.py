@@ -82,10 +82,14 @@ class _Zygote:
             children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text()
             self.pid = int(children.split()[0])
 
-    def kill(self) -> None:
-        """Kill the zygote with everything in it, reap it, and remove its scratch folder."""
+    def hang_up(self) -> None:
+        """End the conversation: who waits for a word of it hears that there is none."""
         with contextlib.suppress(OSError):  # it may be closed, or handed on
             self.sock.shutdown(socket.SHUT_RDWR)
+
+    def kill(self) -> None:
+        """Kill the zygote with everything in it, reap it, and remove its scratch folder."""
+        self.hang_up()
         self.sock.close()
         if self._process.poll() is None:
             if self._launch.kept:
@@ -174,7 +178,8 @@ class Worker:
             ):
                 more = await loop.sock_recv(zygote.sock, 4096)
                 if not more:
-                    raise WorkerDiedError("a sandbox worker ended before it was ready")
+                    how = "was not ready in time" if self._silent else "ended before it was ready"
+                    raise WorkerDiedError(f"a sandbox worker {how}")
                 data += more
             return wire.decode_body(data[wire.HEADER.size :])
 
@@ -271,7 +276,11 @@ class Worker:
 
     def _fell_silent(self) -> None:
         self._silent = True
-        self.kill()
+        if self._writer is not None:
+            self.kill()
+        else:  # `start` waits at these sockets, and would never hear of it if they were closed under it
+            self._judges.hang_up()
+            self._players.hang_up()
 
     def kill(self) -> None:
         """Kill the worker with everything in it, reap it, and remove its scratch folders."""

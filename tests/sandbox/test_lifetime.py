@@ -23,6 +23,9 @@ from coderm_sandbox import (
     SandboxUnavailableError,
     Test,
 )
+from coderm_sandbox import pool as pool_module
+from coderm_sandbox import worker as worker_module
+from coderm_sandbox.isolation import Launch
 
 ADD = "import time\ndef f(x, wait=0):\n    time.sleep(wait)\n    return x + 1\n"
 SLOW = "self.assertEqual(f(1, 0.5), 2)"
@@ -251,3 +254,29 @@ def test_a_broken_bwrap_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path
             return pool.description
 
     assert working[0] in asyncio.run(start())
+
+
+def silent(self: Launch, *_unused: object) -> list[str]:
+    """The command of a process that lives and never says that it is ready."""
+    return [sys.executable, "-S", "-c", "import time; time.sleep(600)"]
+
+
+def test_a_worker_that_never_says_it_is_ready_is_given_up(
+    make_sandbox: Callable[..., Any], method: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox = make_sandbox(isolation="none", limits=Limits(timeout=2.0))
+
+    async def scenario() -> list[Any]:
+        tests = await sandbox.prepare([method("self.assertEqual(f(1), 2)")])
+        for pid in sandbox.pool.worker_pids():
+            os.kill(pid, signal.SIGKILL)
+        return await asyncio.wait_for(sandbox.pool.run(Job(ADD, tests)), 20)
+
+    with monkeypatch.context() as silenced:
+        silenced.setattr(worker_module, "START_SECONDS", 0.2)
+        silenced.setattr(pool_module, "_START_DELAYS", (0.0,))
+        silenced.setattr(Launch, "command", silent)
+        with pytest.raises(SandboxUnavailableError, match="not ready in time"):
+            asyncio.run(asyncio.wait_for(SandboxPool(workers=1, isolation="none").__aenter__(), 20))
+        assert [result.outcome for result in sandbox.do(scenario())] == [Outcome.UNKNOWN]
+    assert sandbox.outcome(ADD, "self.assertEqual(f(1), 2)") is Outcome.PASS  # its place is free again
