@@ -130,8 +130,8 @@ class OpenGroup:
             self._fail(f"{type(error).__name__}: {error}")
             _log.debug("where that came from", exc_info=error)
         finally:
+            self._over.set()  # everybody is answered, also if the rest is cut short
             await self._stop()
-            self._over.set()
 
     def abandon(self) -> None:
         """See to it that nobody waits for a group whose work was cancelled before it began."""
@@ -239,11 +239,13 @@ class OpenGroup:
             member.answer.set_result(reward)
 
     async def _stop(self) -> None:
-        tasks = [task for task in (*self._taking, *self._judging) if not task.done()]
+        tasks = [*self._taking, *self._judging]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._taking, *self._judging, return_exceptions=True)
-        await self._stream.aclose()
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            await self._stream.aclose()
 
     def _wants_truth(self) -> bool:
         weight = self._host.pipeline.config.training.ground_truth_weight

@@ -257,6 +257,46 @@ class OneTest:
         return TestSuite(problem.prompt_hash, (UnitTest("t", "", "T", ("test",)),), responses=1)
 
 
+def test_a_group_that_was_answered_as_the_scorer_closes_is_told_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def work() -> None:
+        kept = Kept()
+        scorer = OnlineScorer(RewardPipeline(OneTest(), AnyExecutor(), load_config()), sink=kept)
+        assert (await scorer.score(sample("2 * x", uid="u", siblings=1))).infra_error == 0.0
+        await scorer.aclose()  # in the very step of the loop that hears the answer
+        (outcome,) = kept.outcomes
+        assert not outcome.record.warnings
+
+    asyncio.run(asyncio.wait_for(work(), 20))
+    assert not warnings(caplog, "was closed")
+
+
+class NeverWrites(OneTest):
+    """A generator whose tests never come."""
+
+    async def generate(self, problem: Problem, solutions: Sequence[Solution], n: int | None) -> TestSuite:
+        await asyncio.Event().wait()
+        raise AssertionError("it was stopped")
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_a_group_that_failed_as_the_scorer_closes_is_told_of_once(turns: int) -> None:
+    async def work() -> None:
+        kept = Kept()
+        pipeline = RewardPipeline(NeverWrites(), AnyExecutor(), load_config(answer_timeout=0.05))
+        scorer = OnlineScorer(pipeline, sink=kept)
+        rewards = await score_each(scorer, PAIR)
+        await kept.until(1)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await scorer.aclose()
+        assert [reward.infra_error for reward in rewards] == [1.0, 1.0]
+        assert len(kept.outcomes) == 1
+
+    asyncio.run(asyncio.wait_for(work(), 20))
+
+
 @given(st.integers(0, 10**6))
 @hypothesis_settings(max_examples=60)
 def test_everybody_is_answered_once_whatever_comes(seed: int) -> None:
