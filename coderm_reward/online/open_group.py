@@ -181,11 +181,10 @@ class OpenGroup:
                 return
             group = self._group(self.members[: number + 1])
             record = await self._stream.add_late(group, [member.rollout])
-            whole = record.stats
+            before, self._stats = self._stats, record.stats  # the next one may be judged sooner
             await self._judge_rest(number + 1)
             record = self._with_truth(record, [number])
-            record = late_part(record, group, number, self._stats)
-            self._stats = whole
+            record = late_part(record, group, number, before)
             self._answer(record, [member], late=1)
         except Exception as error:  # noqa: BLE001 - whatever it is, training goes on
             _log.warning("no reward for a late sibling of prompt %s: %r", self._key.prompt, error)

@@ -8,6 +8,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from coderm_reward.pipeline import RewardPipeline
 from coderm_reward.types import (
     CodeStatus,
     ExecutionMatrix,
+    ExecutionStats,
     Problem,
     RewardOutput,
     Solution,
@@ -293,6 +295,53 @@ def test_a_group_that_failed_as_the_scorer_closes_is_told_of_once(turns: int) ->
         await scorer.aclose()
         assert [reward.infra_error for reward in rewards] == [1.0, 1.0]
         assert len(kept.outcomes) == 1
+
+    asyncio.run(asyncio.wait_for(work(), 20))
+
+
+class CountingExecutor(AnyExecutor):
+    """Says in its stats how many solutions it has run."""
+
+    async def execute(self, solutions: Sequence[Solution], suite: TestSuite) -> ExecutionMatrix:
+        matrix = await super().execute(solutions, suite)
+        return replace(matrix, stats=ExecutionStats(pairs=len(solutions), pairs_run=len(solutions)))
+
+
+class SlowTruth:
+    """A TruthSource that answers its second question when it is told to, and others at once."""
+
+    def __init__(self) -> None:
+        self.told = asyncio.Event()
+        self._asked = 0
+
+    async def judge(
+        self, problem: Problem, solutions: Sequence[Solution], value: object
+    ) -> list[bool | None]:
+        self._asked += 1
+        if self._asked == 2:
+            await self.told.wait()
+        return [True] * len(solutions)
+
+
+def test_late_siblings_are_counted_once_also_if_the_first_of_them_is_answered_last() -> None:
+    async def work() -> None:
+        kept, truth = Kept(), SlowTruth()
+        pipeline = RewardPipeline(OneTest(), CountingExecutor(), load_config())
+        scorer = OnlineScorer(pipeline, sink=kept, truth=truth)
+        in_time, *late = (
+            sample(str(i), uid="u", siblings=1, member=str(i), validation=True, ground_truth="t")
+            for i in range(4)
+        )
+        await scorer.score(in_time)
+        first = asyncio.create_task(scorer.score(late[0]))
+        await asyncio.sleep(0)
+        await scorer.score(late[1])
+        assert not first.done()
+        truth.told.set()
+        await first
+        await scorer.score(late[2])
+        assert [outcome.record.stats.pairs_run for outcome in kept.outcomes] == [1, 1, 1, 1]
+        await scorer.aclose()
 
     asyncio.run(asyncio.wait_for(work(), 20))
 
