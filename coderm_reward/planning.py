@@ -37,7 +37,8 @@ class Planning:
         self.estimator = estimator or make_estimator(config.budget)
         self._rule = type(allocator).__name__ if allocator else f"{config.budget.allocator} allocator"
         self._config = config
-        self._waiting: list[Problem] = []
+        self._next: tuple[list[Problem], asyncio.Task[None]] | None = None
+        """Who is prepared next, all at once."""
         self._preparing = asyncio.Lock()
 
     @property
@@ -57,14 +58,29 @@ class Planning:
         return learns or isinstance(self.allocator, RoundAllocator)
 
     async def prepare(self, problems: Sequence[Problem]) -> None:
-        """Let the estimator get ready, all at once with whoever else is waiting for that."""
-        if not isinstance(self.estimator, PreparingEstimator):
+        """Let the estimator get ready, all at once with whoever else is waiting for that.
+
+        Nobody who is cancelled meanwhile ends that for the others, and no prompt that cannot be read.
+        """
+        estimator = self.estimator
+        if not isinstance(estimator, PreparingEstimator) or not problems:
             return
-        self._waiting += problems
+        if self._next is None or self._next[1].done():
+            self._next = [], asyncio.create_task(self._prepare_next(estimator))
+        together, preparing = self._next
+        together += problems
+        try:
+            await asyncio.shield(preparing)
+        except Exception:
+            if len(together) == len(problems):
+                raise
+            await asyncio.to_thread(estimator.prepare, problems)
+
+    async def _prepare_next(self, estimator: PreparingEstimator) -> None:
         async with self._preparing:
-            batch, self._waiting = self._waiting, []
-            if batch:
-                await asyncio.to_thread(self.estimator.prepare, batch)
+            assert self._next is not None
+            (problems, _), self._next = self._next, None
+            await asyncio.to_thread(estimator.prepare, problems)
 
     def why(self, difficulty: Difficulty, responses: int | None, rounds: Sequence[int | None]) -> str:
         """One line on where the number of responses comes from."""
