@@ -116,7 +116,8 @@ class Link:
             errand = self._errands.pop(ticket, None)
             if errand is not None:
                 del self._tickets[errand]
-                self._dispatcher.answered(errand, answer)
+                if errand.place is self:  # else it was taken for lost, and has gone elsewhere
+                    self._dispatcher.answered(errand, answer)
         self._dispatcher.pump()
 
     def _heard(self, request: asyncio.Future[None]) -> None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 
 from coderm_reward.config import SandboxConfig
-from coderm_reward.integrations.ray_desk import NodeReport
+from coderm_reward.integrations.ray_desk import Failure, NodeReport
 from coderm_reward.integrations.ray_dispatch import Dispatcher, Errand
 from coderm_reward.integrations.ray_link import Link
 from coderm_reward.integrations.ray_nodes import Node, NodeFacts, SandboxNode, Share
@@ -141,6 +141,25 @@ def test_a_node_that_dropped_the_jobs_of_a_client_it_took_for_gone_is_lost() -> 
         assert "dropped its jobs" in await link.lost
         assert dispatcher.remove(link, "") == 1
         delivery.cancel()
+
+    in_loop(work)
+
+
+def test_what_a_lost_node_still_says_of_a_job_that_has_gone_elsewhere_does_not_count() -> None:
+    async def work() -> None:
+        flaky, good, dispatcher = ScriptedActor(), ScriptedActor(), Dispatcher(60.0)
+        link = linked(flaky, dispatcher)
+        (task,) = await ask(dispatcher, "a")
+        link.fail("it could not be reached for a moment")
+        dispatcher.remove(link, "it could not be reached for a moment")
+        linked(good, dispatcher)
+        await turns()
+        flaky.answer((1, Failure("no worker can be started any more")))
+        await turns()
+        assert not task.done()  # it runs at the other node, which has not failed
+        good.answer((1, "A"))
+        assert (await task).answer.result() == "A"
+        assert [len(work) for work, _ in good.asked] == [1]
 
     in_loop(work)
 
