@@ -7,6 +7,7 @@ sandbox pools of all nodes. Its client is in ray_groups.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -15,7 +16,6 @@ from functools import partial
 import msgspec
 
 from coderm_reward.config import RewardConfig
-from coderm_reward.errors import CodermError
 from coderm_reward.integrations.prompt_book import DatasetFiles, PromptBook
 from coderm_reward.integrations.ray_log import LogSettings, RemoteLog
 from coderm_reward.integrations.ray_pool import RayPool
@@ -61,9 +61,9 @@ class GroupHost:
         self._shard = shard
         self._book: PromptBook | None = None
         self._stack = AsyncExitStack()
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[None] | None = None
         self._scorer: RewardScorer | None = None
-        self._failed: tuple[float, CodermError] | None = None
+        self._failed_at = math.inf
         self._stage = "has not begun to open"
 
     async def stage(self) -> str:
@@ -71,22 +71,24 @@ class GroupHost:
         return self._stage
 
     async def open(self) -> None:
-        """Make everything ready.
+        """Make everything ready. All who ask wait for one attempt, which goes on if they are cancelled.
 
         Raises:
-            CodermError: settings, files, or a sandbox that cannot be used.
+            CodermError: settings or files that cannot be used.
+            SandboxUnavailableError: (of coderm_sandbox) no node can run solutions.
         """
-        async with self._opening:
-            if self._scorer is not None:
-                return
-            if self._failed is not None and time.monotonic() - self._failed[0] < _TRY_AGAIN:
-                raise self._failed[1]
-            try:
-                await self._open()
-            except CodermError as error:
-                self._failed = (time.monotonic(), error)
-                self._stage = f"failed to open ({error})"
-                raise
+        if self._opening is None or time.monotonic() - self._failed_at >= _TRY_AGAIN:
+            self._failed_at = math.inf
+            self._opening = asyncio.create_task(self._try_to_open())
+        await asyncio.shield(self._opening)
+
+    async def _try_to_open(self) -> None:
+        try:
+            await self._open()
+        except Exception as error:
+            self._failed_at = time.monotonic()
+            self._stage = f"failed to open ({error})"
+            raise
 
     async def _open(self) -> None:
         settings = self._settings
@@ -132,7 +134,10 @@ class GroupHost:
 
     async def close(self) -> None:
         """Let go of everything; the log has written what it was given."""
-        self._scorer = None
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.gather(self._opening, return_exceptions=True)
+        self._opening = self._scorer = None
         await self._stack.aclose()
 
 
