@@ -19,12 +19,22 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
+        self._lock = threading.Lock()
+        self._over = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Start `work` in the thread; cancelling the future cancels it there."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        """Start `work` in the thread; cancelling the future cancels it there.
+
+        Raises:
+            RuntimeError: the thread is over, or about to be: nothing would ever come of it.
+        """
+        with self._lock:
+            if not self._over:
+                return asyncio.run_coroutine_threadsafe(work, self._loop)
+        work.close()
+        raise RuntimeError(f"the event loop of {self._thread.name} is over")
 
     def call(self, function: Callable[[], object]) -> None:
         """Have `function` called in the thread, unless that is over."""
@@ -33,8 +43,11 @@ class LoopThread:
 
     def stop(self) -> None:
         """End the loop, and wait until the thread is gone; safe to call twice."""
+        with self._lock:
+            over, self._over = self._over, True
         if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._loop.stop)
+            if not over:
+                self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
 
     def _run(self) -> None:
