@@ -163,7 +163,8 @@ class SandboxNode:
             desk.tasks[ticket] = task = asyncio.ensure_future(self._do(one))
             task.add_done_callback(functools.partial(desk.finish, ticket))
         done = await desk.collect()
-        return pickle.dumps((done, self._report(client)), protocol=5)
+        report = replace(self._report(client), desk=desk.number)  # there may be another one by now
+        return pickle.dumps((done, report), protocol=5)
 
     async def report(self, client: str) -> NodeReport:
         """Say how busy the node is; tells it as well that the client is still there."""

@@ -145,6 +145,22 @@ def test_a_node_that_dropped_the_jobs_of_a_client_it_took_for_gone_is_lost() -> 
     in_loop(work)
 
 
+def test_a_node_that_dropped_the_jobs_before_its_first_answer_is_lost_too() -> None:
+    async def work() -> None:
+        node = SandboxNode(SandboxConfig(), Share(2, 0), "me")
+        node._pool = QuickPool(random.Random(0), seconds=5.0)  # type: ignore[assignment]
+        actor, dispatcher = Bursts(node, random.Random(0)), Dispatcher(60.0)
+        link = linked(actor, dispatcher)
+        delivery = asyncio.ensure_future(actor.deliver())
+        await ask(dispatcher, "a")
+        await node.leave("me")
+        await link.check()  # makes a new desk before the old one's answer is written
+        assert "dropped its jobs" in await link.lost
+        delivery.cancel()
+
+    in_loop(work)
+
+
 def test_what_a_lost_node_still_says_of_a_job_that_has_gone_elsewhere_does_not_count() -> None:
     async def work() -> None:
         flaky, good, dispatcher = ScriptedActor(), ScriptedActor(), Dispatcher(60.0)
