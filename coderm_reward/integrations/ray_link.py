@@ -104,13 +104,13 @@ class Link:
         work = {ticket: self._errands[ticket].work for ticket in self._fresh if ticket in self._errands}
         message = pickle.dumps((work, self._dropped), protocol=5)
         self._fresh, self._dropped = [], []
-        request = asyncio.ensure_future(self._hear(self.actor.exchange.remote(self._client, message)))
+        request = asyncio.ensure_future(self._hear(message))
         self._requests.add(request)
         request.add_done_callback(self._heard)
 
-    async def _hear(self, reply: Any) -> None:
+    async def _hear(self, message: bytes) -> None:
         """Hand on what the node answers."""
-        done, report = pickle.loads(await reply)
+        done, report = pickle.loads(await self.actor.exchange.remote(self._client, message))
         self._take_in(report)
         for ticket, answer in done:
             errand = self._errands.pop(ticket, None)

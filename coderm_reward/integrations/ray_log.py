@@ -163,8 +163,6 @@ class RemoteLog:
             _log.error("%d groups could not be handed to the run log", len(self._waiting))
 
     async def _send(self) -> None:
-        import ray
-
         told, pause = "", _PAUSE
         while True:
             await self._news.wait()
@@ -174,11 +172,11 @@ class RemoteLog:
                 try:
                     await self._host().add.remote(batch)
                     told, pause = "", _PAUSE
-                except (ray.exceptions.RayTaskError, TypeError) as error:  # the next time is no better
-                    _log.error(
-                        "%d groups cannot be recorded (%s)", len(batch), (str(error).splitlines() or [""])[-1]
-                    )
-                except (ray.exceptions.RayError, ValueError) as error:
+                except Exception as error:  # noqa: BLE001 - the sender has to outlive it
+                    if not _is_of_the_actor(error):
+                        what = (str(error).splitlines() or [repr(error)])[-1]
+                        _log.error("%d groups cannot be recorded (%s)", len(batch), what)
+                        continue
                     why = (str(error).splitlines() or [""])[0]
                     if why != told:
                         _log.warning("the run log is made anew (%s)", why)
@@ -207,3 +205,10 @@ class RemoteLog:
                 .remote(self._settings)
             )
         return self._actor
+
+
+def _is_of_the_actor(error: Exception) -> bool:
+    """Whether the actor is gone, or its name; what it raised itself it would raise again."""
+    from ray.exceptions import RayError, RayTaskError
+
+    return isinstance(error, RayError | ValueError) and not isinstance(error, RayTaskError)

@@ -140,9 +140,10 @@ class Members:
             except _UnusableNodeError as error:
                 _log.warning("sandbox node %s is left out: %s", node, error)
                 return
-            except SandboxUnavailableError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, it may be over the next time
                 if str(error) != told:
-                    _log.warning("sandbox node %s is left out until it can be started: %s", node, error)
+                    why = error if isinstance(error, SandboxUnavailableError) else repr(error)
+                    _log.warning("sandbox node %s is left out until it can be started: %s", node, why)
                 told = str(error)
             else:
                 began, told = time.monotonic(), ""
@@ -243,13 +244,11 @@ class Members:
 
     async def _watch_cluster(self) -> None:
         """Find nodes that come and go, and ask those that work how they are."""
-        from ray.exceptions import RayError
-
         while True:
             await asyncio.sleep(self._refresh)
             try:
                 nodes = {node.id: node for node in await asyncio.to_thread(alive_nodes)}
-            except RayError as error:
+            except Exception as error:  # noqa: BLE001 - the next look may be better
                 _log.warning("the nodes of the Ray cluster cannot be listed: %s", in_one_line(error))
                 continue
             for gone in self._keepers.keys() - nodes.keys():
