@@ -32,8 +32,8 @@ CLIENT_GONE = 499
 
 
 def error_body(message: str) -> bytes:
-    """The JSON of every refusal."""
-    return msgspec.json.encode({"error": message})
+    """The JSON of every refusal, in one line whatever names of the request it repeats."""
+    return msgspec.json.encode({"error": " ".join(message.splitlines())})
 
 
 def is_loopback(host: str) -> bool:

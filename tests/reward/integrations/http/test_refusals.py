@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 TOKEN = "0123456789abcdef"
@@ -183,6 +183,7 @@ GROUP = st.fixed_dictionaries(
 MANY = st.fixed_dictionaries({"groups": st.lists(GROUP, max_size=2) | ANYTHING})
 
 
+@example(asked=("/v1/score", {"a\nb": None}))
 @settings(max_examples=100)
 @given(
     asked=st.tuples(st.just("/v1/score"), ONE | ANYTHING)
