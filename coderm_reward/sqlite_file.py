@@ -195,9 +195,14 @@ def _checked(kind: FileKind, path: Path, connection: sqlite3.Connection) -> sqli
 
 def _check(kind: FileKind, path: Path, connection: sqlite3.Connection, *, pages: bool) -> None:
     """Refuse what is not ours to write to, without writing."""
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    found = _tables(connection)
+    connection.execute("BEGIN")  # one view of all three: another process may be making the tables
+    try:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        found = _tables(connection)
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
     if application != kind.application:
         if application or found:
             raise kind.unusable(path, "is a database of another kind")

@@ -159,6 +159,42 @@ def test_a_file_keeps_results_over_runs_and_leaves_nothing_beside_it(tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == ["verdicts"]
 
 
+OPENER = """
+import sys
+from pathlib import Path
+from coderm_reward.execution.cache_file import FileCache
+print("ready", flush=True)
+for line in sys.stdin:
+    FileCache(Path(line.strip())).close()
+    print("done", flush=True)
+"""
+
+
+def test_two_processes_may_make_a_file_at_the_same_time(tmp_path: Path) -> None:
+    openers = [
+        subprocess.Popen(
+            [sys.executable, "-c", OPENER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+
+    def heard() -> list[str]:
+        return [opener.stdout.readline().strip() for opener in openers if opener.stdout is not None]
+
+    try:
+        assert heard() == ["ready", "ready"]
+        for number in range(60):  # in one of ten, one of them saw half of what the other made
+            for opener in openers:
+                assert opener.stdin is not None
+                opener.stdin.write(f"{tmp_path / str(number)}\n")
+                opener.stdin.flush()
+            assert heard() == ["done", "done"]
+    finally:
+        for opener in openers:
+            opener.communicate(timeout=60)
+    assert [opener.returncode for opener in openers] == [0, 0]
+
+
 WRITER = """
 import sys
 from pathlib import Path
