@@ -57,10 +57,10 @@ class RayScorer:
             try:
                 shards = range(self._settings.config.training.group_actors)
                 actors = {shard: self._actor(shard) for shard in shards}
-                _look_for_others(self._settings)
                 # In a thread of its own: Ray warns of blocking where an event loop runs, here for no reason.
                 with ThreadPoolExecutor(1) as thread:
                     thread.submit(_open_all, actors, deadline).result()
+                _look_for_others(self._settings)
                 return
             except ray.exceptions.RayTaskError as error:
                 raise _cause(error) from None
