@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-import json
 import os
 import random
 import socket
@@ -17,7 +16,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import canary, runner
+from . import canary, runner, wire
 from .ahead import AheadAnswers
 from .channel import Channel, PlayerLostError, WireError
 from .judgedtest import JudgedTest
@@ -29,7 +28,6 @@ from .solution import SOLUTION_MODULES, SolutionModule, Standard, bind, describe
 __all__ = ["Judge", "Reports"]
 
 _BELL_AFTER = 64
-_dumps = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
 _DETAIL = 300
 
 
@@ -45,7 +43,7 @@ class Reports:
         message["t"] = time.monotonic()
         if type(message.get("d")) is str:
             message["d"] = message["d"][:_DETAIL]
-        self._sock.send(_dumps(message).encode("ascii"))
+        self._sock.send(wire.dumps(message).encode("ascii"))
         self._silent += 1
         if ring or self._silent >= _BELL_AFTER:
             self._silent = 0
@@ -57,7 +55,7 @@ class Judge:
 
     Args:
         pause: has the zygotes remove what the player left; False if nobody is there to do it.
-        peer: one to use again, of a judge whose solution could do nothing to it.
+        peer: what `close` gave back of a judge whose solution could do nothing to it.
     """
 
     def __init__(
@@ -74,7 +72,7 @@ class Judge:
         if peer is None:
             peer = Peer(channel, JudgeOwner(), judge=True)
         else:
-            peer.renew(channel)
+            peer.channel = channel
         self._peer, self._owner = peer, peer.owner
         self._stdin_before = sys.stdin
         self._sink: CountingSink = redirect(limits["output_mb"] << 20)
@@ -181,7 +179,7 @@ class Judge:
             self._failure = self._failure or ("malformed", why)
 
     def close(self) -> Peer:
-        """Let go of the player, and of all that came from it."""
+        """Let go of the player, and of all that came from it; the peer is as new."""
         self._peer.channel.close()
         self._owner.forget()
         self._peer.renew()

@@ -150,9 +150,8 @@ class Peer:
         self.proxies.reset()
         self._forgotten.clear()
 
-    def renew(self, channel: Channel | None = None) -> None:
-        """Forget the other side altogether: the next message is another one's, if given on this channel."""
-        self.channel = channel or self.channel
+    def renew(self) -> None:
+        """Forget the other side altogether: the next message is another one's."""
         self.proxies.forget()
         self.reset()
         self._dead = None

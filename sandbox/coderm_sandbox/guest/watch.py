@@ -7,7 +7,6 @@ the deadline moves by the scheduler's own count of that wait, up to a wall limit
 from __future__ import annotations
 
 import collections
-import json
 import os
 import select
 import socket
@@ -15,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from . import processes
+from . import processes, wire
 
 __all__ = [
     "LOAD_FACTOR",
@@ -40,7 +39,6 @@ _ALONE = 4
 _STORM = 12
 """From so many tasks on it is the test that keeps others waiting, and no waiting is given back."""
 _MAX_MESSAGE = 1 << 16
-_loads = json.JSONDecoder().decode
 VOTE = "v"
 """Kind of a message that is not waited for: one assertion of the method in progress."""
 
@@ -70,7 +68,7 @@ class Reading(NamedTuple):
 def _message(data: bytes) -> dict[str, Any]:
     """A judge's report; a test's text can write to its channel, too, and what is none is called junk."""
     try:
-        message = _loads(data.decode("ascii"))
+        message = wire.loads(data.decode("ascii"))
     except (ValueError, RecursionError):
         message = None
     return message if isinstance(message, dict) and type(message.get("k")) is str else {"k": "junk"}

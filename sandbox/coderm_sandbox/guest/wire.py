@@ -15,14 +15,17 @@ __all__ = [
     "MAX_FRAME",
     "FrameError",
     "decode_body",
+    "dumps",
     "encode",
+    "loads",
     "recv_frame",
     "send_frame",
     "weight",
 ]
 
-_dumps = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
-_loads = json.JSONDecoder().decode
+dumps = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
+"""JSON in ASCII; made once, for json.dumps makes an encoder each time that it is to leave out spaces."""
+loads = json.JSONDecoder().decode
 HEADER = struct.Struct("!I")
 MAX_FRAME = 64 * 1024 * 1024
 
@@ -39,7 +42,7 @@ def weight(text: str) -> int:
 
 def encode(message: dict[str, Any]) -> bytes:
     """Return `message` as one frame. Raises FrameError above MAX_FRAME bytes."""
-    body = _dumps(message).encode("ascii")
+    body = dumps(message).encode("ascii")
     if len(body) > MAX_FRAME:
         raise FrameError(f"a frame of {len(body)} bytes exceeds the limit of {MAX_FRAME}")
     return HEADER.pack(len(body)) + body
@@ -48,7 +51,7 @@ def encode(message: dict[str, Any]) -> bytes:
 def decode_body(body: bytes) -> dict[str, Any]:
     """Return the JSON object of a frame's body. Raises FrameError for anything else."""
     try:
-        message = _loads(body.decode("ascii"))
+        message = loads(body.decode("ascii"))
     except (ValueError, RecursionError) as error:
         raise FrameError(f"not JSON: {error}") from None
     if not isinstance(message, dict):
